@@ -1,0 +1,3 @@
+module cowhand
+
+go 1.26
