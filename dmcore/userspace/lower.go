@@ -1,0 +1,280 @@
+package userspace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+)
+
+// lower is a device that a table stands on: a device of the same machine or
+// something the Opener gave. It is a blockdev.Device, so that an exception
+// store can live on it.
+type lower struct {
+	name dmcore.Dev
+	dm   *device // one of the two is set
+	file *backing
+}
+
+// key tells whether two lowers are the same device.
+func (l *lower) key() any {
+	if l.dm != nil {
+		return l.dm
+	}
+	return l.file
+}
+
+func (l *lower) read(p []byte, off int64) error {
+	if l.dm != nil {
+		return l.dm.read(p, off)
+	}
+	if n, err := l.file.dev.ReadAt(p, off); n < len(p) {
+		return ioError(l.name, "read", len(p), off, err)
+	}
+	return nil
+}
+
+func (l *lower) write(p []byte, off int64) error {
+	if l.dm != nil {
+		return l.dm.write(p, off)
+	}
+	if n, err := l.file.dev.WriteAt(p, off); n < len(p) || err != nil {
+		return ioError(l.name, "write", len(p), off, err)
+	}
+	return nil
+}
+
+func (l *lower) zero(off, n int64, mayUnmap bool) error {
+	if l.dm != nil {
+		return l.dm.with(off, n, func(t *table) error { return t.zero(off, n, mayUnmap) })
+	}
+	if z, ok := l.file.dev.(blockdev.Zeroer); ok {
+		return z.Zero(off, n, mayUnmap)
+	}
+	return errors.ErrUnsupported
+}
+
+func (l *lower) discard(off, n int64) error {
+	if l.dm != nil {
+		return l.dm.with(off, n, func(t *table) error { return t.discard(off, n) })
+	}
+	if d, ok := l.file.dev.(blockdev.Discarder); ok {
+		return d.Discard(off, n)
+	}
+	return errors.ErrUnsupported
+}
+
+// extents never fails for want of knowledge: what is unknown is allocated.
+func (l *lower) extents(off, n int64) ([]blockdev.Extent, error) {
+	if l.dm != nil {
+		var e []blockdev.Extent
+		err := l.dm.with(off, n, func(t *table) (err error) {
+			e, err = t.extents(off, n)
+			return err
+		})
+		return e, err
+	}
+	if m, ok := l.file.dev.(blockdev.Mapper); ok {
+		if e, err := m.Extents(off, n); !errors.Is(err, errors.ErrUnsupported) {
+			return e, err
+		}
+	}
+	return allocated(n), nil
+}
+
+func allocated(n int64) []blockdev.Extent { return []blockdev.Extent{{Length: n}} }
+
+// readOnly reports whether the device below takes no writes.
+func (l *lower) readOnly() bool { return l.dm != nil && l.dm.readOnly() }
+
+// Size is the size now; that of a device without a live table is 0.
+func (l *lower) Size() int64 {
+	if l.dm != nil {
+		return l.dm.size()
+	}
+	return l.file.dev.Size()
+}
+
+// ReadAt, WriteAt, Sync and Close make a lower a blockdev.Device.
+func (l *lower) ReadAt(p []byte, off int64) (int, error) {
+	if err := l.read(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (l *lower) WriteAt(p []byte, off int64) (int, error) {
+	if err := l.write(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Sync makes durable what was written through this lower.
+func (l *lower) Sync() error {
+	var f flush
+	f.add(l)
+	return f.run()
+}
+
+// Close does nothing: the table that holds the lower gives it back.
+func (l *lower) Close() error { return nil }
+
+func ioError(dev dmcore.Dev, what string, n int, off int64, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%s: %s of %d bytes at %d: %w", dev, what, n, off, dmcore.ErrIO)
+	}
+	return fmt.Errorf("%s: %s of %d bytes at %d: %w: %w", dev, what, n, off, dmcore.ErrIO, cause)
+}
+
+// backing is a device from outside the machine, opened once however many
+// tables use it.
+type backing struct {
+	ref  dmcore.Dev
+	dev  blockdev.Device
+	uses int // guarded by Machine.mu
+}
+
+// flush gathers what lies below some devices and makes it durable, each file
+// once. It holds the gates of the devices on the way until it ran.
+type flush struct {
+	files []*backing
+	seen  []*device
+	err   error
+}
+
+func (f *flush) add(l *lower) {
+	if l.dm != nil {
+		f.addDevice(l.dm)
+		return
+	}
+	for _, b := range f.files {
+		if b == l.file {
+			return
+		}
+	}
+	f.files = append(f.files, l.file)
+}
+
+func (f *flush) addDevice(d *device) {
+	for _, s := range f.seen {
+		if s == d {
+			return
+		}
+	}
+	if !d.gate.enter() {
+		f.err = d.gone()
+		return
+	}
+	f.seen = append(f.seen, d)
+	if t := d.live.Load(); t != nil {
+		for i := range t.segs {
+			t.segs[i].target.sync(f)
+		}
+	}
+}
+
+func (f *flush) run() error {
+	defer func() {
+		for _, d := range f.seen {
+			d.gate.leave()
+		}
+	}()
+	if f.err != nil || len(f.files) == 0 {
+		return f.err
+	}
+	errs := make([]error, len(f.files))
+	var wg sync.WaitGroup
+	for i, b := range f.files[1:] {
+		wg.Go(func() { errs[i+1] = b.dev.Sync() })
+	}
+	errs[0] = f.files[0].dev.Sync()
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("%s: sync: %w: %w", f.files[i].ref, dmcore.ErrIO, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// acquire finds or opens the device that ref names, for a table of owner.
+func (m *Machine) acquire(owner *device, ref dmcore.Dev) (*lower, error) {
+	var no dmcore.DevNo
+	if n, err := fmt.Sscanf(string(ref), "%d:%d", &no.Major, &no.Minor); err == nil && n == 2 && no.Major == 0 {
+		return m.acquireDevice(owner, ref, no.Minor)
+	}
+	if _, ok := ref.UUID(); ok {
+		return nil, fmt.Errorf("%s: reference is not resolved: %w", ref, dmcore.ErrInvalid)
+	}
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	m.mu.Lock()
+	b := m.backings[ref]
+	if b != nil {
+		b.uses++
+	}
+	m.mu.Unlock()
+	if b != nil {
+		return &lower{name: ref, file: b}, nil
+	}
+	dev, err := m.open(ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", ref, dmcore.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ref, dmcore.ErrIO, err)
+	}
+	b = &backing{ref: ref, dev: dev, uses: 1}
+	m.mu.Lock()
+	m.backings[ref] = b
+	m.mu.Unlock()
+	return &lower{name: ref, file: b}, nil
+}
+
+func (m *Machine) acquireDevice(owner *device, ref dmcore.Dev, minor uint32) (*lower, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.byMinor[minor]
+	if d == nil {
+		return nil, fmt.Errorf("%s: %w", ref, dmcore.ErrNotFound)
+	}
+	if d == owner || owner.standsUnder(d) {
+		return nil, fmt.Errorf("%s: device would stand on itself: %w", ref, dmcore.ErrInvalid)
+	}
+	d.users[owner]++
+	return &lower{name: ref, dm: d}, nil
+}
+
+// release undoes acquire. A file that nothing uses any more is synced before it
+// is closed, so that a later Sync of a device that moved away misses nothing.
+func (m *Machine) release(owner *device, l *lower) error {
+	if l.dm != nil {
+		m.mu.Lock()
+		if l.dm.users[owner]--; l.dm.users[owner] == 0 {
+			delete(l.dm.users, owner)
+		}
+		gone := m.dropIfDeferred(l.dm)
+		m.mu.Unlock()
+		if gone {
+			return m.finish(l.dm)
+		}
+		return nil
+	}
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	m.mu.Lock()
+	l.file.uses--
+	last := l.file.uses == 0
+	if last {
+		delete(m.backings, l.file.ref)
+	}
+	m.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return errors.Join(l.file.dev.Sync(), l.file.dev.Close())
+}
