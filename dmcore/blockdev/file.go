@@ -1,0 +1,245 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is an image file or a block device.
+type File struct {
+	f     *os.File
+	block bool
+	size  atomic.Int64 // as last seen; grows are noticed when they matter
+
+	syncMu  sync.Mutex
+	syncErr error
+}
+
+// maxExtents bounds the answer of one Extents call on a fragmented file.
+const maxExtents = 1024
+
+// OpenFile opens an existing image file or block device. Anything else, such
+// as a directory, is refused.
+func OpenFile(path string, readOnly bool) (*File, error) {
+	flag := os.O_RDWR
+	if readOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &File{f: f}
+	if err := d.identify(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *File) identify() error {
+	fi, err := d.f.Stat()
+	if err != nil {
+		return err
+	}
+	switch mode := fi.Mode(); {
+	case mode.IsRegular():
+	case mode&os.ModeDevice != 0 && mode&os.ModeCharDevice == 0:
+		d.block = true
+	default:
+		return fmt.Errorf("%s: neither a file nor a block device: %w", d.f.Name(), errors.ErrUnsupported)
+	}
+	_, err = d.readSize()
+	return err
+}
+
+// readSize asks the kernel. Seeking to the end works for files and for block
+// devices; nothing here uses the file's own offset.
+func (d *File) readSize() (int64, error) {
+	size, err := d.f.Seek(0, io.SeekEnd)
+	if err == nil {
+		d.size.Store(size)
+	}
+	return size, err
+}
+
+// Size is the present length: a file or device that grew while open is seen
+// to have grown.
+func (d *File) Size() int64 {
+	size, err := d.readSize()
+	if err != nil {
+		return d.size.Load()
+	}
+	return size
+}
+
+// sizeFor returns a size that decides whether an access up to end fits,
+// without a system call when it is known to.
+func (d *File) sizeFor(end int64) int64 {
+	if size := d.size.Load(); end >= 0 && end <= size {
+		return size
+	}
+	return d.Size()
+}
+
+// ReadAt implements Device.
+func (d *File) ReadAt(p []byte, off int64) (int, error) {
+	n, end := clipRead(off, len(p), d.sizeFor(off+int64(len(p))))
+	if n == 0 {
+		return 0, end
+	}
+	got, err := d.f.ReadAt(p[:n], off)
+	if err == nil {
+		err = end
+	}
+	return got, err
+}
+
+// WriteAt implements Device; it never makes the file longer.
+func (d *File) WriteAt(p []byte, off int64) (int, error) {
+	n, end := clipWrite(off, len(p), d.sizeFor(off+int64(len(p))))
+	if n == 0 {
+		return 0, end
+	}
+	put, err := d.f.WriteAt(p[:n], off)
+	if err == nil {
+		err = end
+	}
+	return put, err
+}
+
+// Sync is fdatasync. Once it failed it fails for ever: the kernel reports a
+// lost write only once and then takes the page for clean, so that a second
+// success would say nothing (fsync(2), NOTES).
+func (d *File) Sync() error {
+	d.syncMu.Lock()
+	err := d.syncErr
+	d.syncMu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := d.control("fdatasync", unix.Fdatasync); err != nil {
+		d.syncMu.Lock()
+		defer d.syncMu.Unlock()
+		if d.syncErr == nil {
+			d.syncErr = err
+		}
+		return err
+	}
+	return nil
+}
+
+// Discard punches a hole into a file and sends BLKDISCARD to a block device.
+func (d *File) Discard(off, n int64) error {
+	if err := checkRange(off, n, d.sizeFor(off+n)); err != nil || n == 0 {
+		return err
+	}
+	if !d.block {
+		return d.fallocate(unix.FALLOC_FL_PUNCH_HOLE, off, n)
+	}
+	span := [2]uint64{uint64(off), uint64(n)}
+	return d.control("BLKDISCARD", func(fd int) error {
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
+		if e != 0 {
+			return e
+		}
+		return nil
+	})
+}
+
+// Zero implements Zeroer by fallocate, for files and block devices alike
+// (block/fops.c, blkdev_fallocate): punching guarantees zeroes there and fails
+// where the device cannot.
+func (d *File) Zero(off, n int64, mayUnmap bool) error {
+	if err := checkRange(off, n, d.sizeFor(off+n)); err != nil || n == 0 {
+		return err
+	}
+	if mayUnmap {
+		if err := d.fallocate(unix.FALLOC_FL_PUNCH_HOLE, off, n); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return d.fallocate(unix.FALLOC_FL_ZERO_RANGE, off, n)
+}
+
+func (d *File) fallocate(mode uint32, off, n int64) error {
+	return d.control("fallocate", func(fd int) error {
+		return unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+// Extents implements Mapper by SEEK_DATA and SEEK_HOLE. A block device is all
+// data.
+func (d *File) Extents(off, n int64) ([]Extent, error) {
+	if err := checkRange(off, n, d.sizeFor(off+n)); err != nil || n == 0 {
+		return nil, err
+	}
+	if d.block {
+		return []Extent{{Length: n}}, nil
+	}
+	var out []Extent
+	for end := off + n; off < end && len(out) < maxExtents; {
+		data, err := d.f.Seek(off, unix.SEEK_DATA)
+		switch {
+		case errors.Is(err, unix.ENXIO):
+			data = end // nothing but hole up to the end of the file
+		case errors.Is(err, unix.EINVAL):
+			return append(out, Extent{Length: end - off}), nil // no such question on this file system
+		case err != nil:
+			return nil, err
+		}
+		if data > off {
+			hole := min(data, end) - off
+			out = append(out, Extent{Length: hole, Hole: true, Zero: true})
+			off += hole
+			continue
+		}
+		hole, err := d.f.Seek(off, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, err
+		}
+		if hole <= off { // punched since the question before
+			hole = off + 1
+		}
+		length := min(hole, end) - off
+		out = append(out, Extent{Length: length})
+		off += length
+	}
+	return out, nil
+}
+
+// Close closes the file. It does not sync.
+func (d *File) Close() error { return d.f.Close() }
+
+// control runs a system call on the descriptor, again while it is interrupted,
+// and turns the errnos of an operation that is not there into ErrUnsupported.
+func (d *File) control(op string, call func(fd int) error) error {
+	conn, err := d.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if result = call(int(fd)); result != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case result == unix.EOPNOTSUPP || result == unix.ENOSYS || result == unix.ENOTTY:
+		return fmt.Errorf("%s: %s: %w", d.f.Name(), op, errors.ErrUnsupported)
+	case result != nil:
+		return &os.PathError{Op: op, Path: d.f.Name(), Err: result}
+	}
+	return nil
+}
