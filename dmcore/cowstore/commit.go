@@ -1,0 +1,141 @@
+package cowstore
+
+import (
+	"fmt"
+
+	"cowhand/dmcore"
+)
+
+// blockSize is the least that is written of an area: a page, so that the page
+// cache need not read what it is about to replace.
+const blockSize = 4096
+
+// Commit appends exceptions to the list, in the order given, which is to be the
+// order of allocation. Each New is a chunk from Allocate whose data was
+// written; it need not have been synced. When Commit returns they are durable,
+// data and exception, and Lookup finds them. It costs two syncs, however many
+// there are.
+//
+//	areas after the present one, whole  ─┐
+//	the empty area after a full one     ─┼─▶ sync ─▶ present area ─▶ sync
+//	(data, written by the caller)       ─┘
+//
+// The areas written first cannot be seen from the list before the present one
+// is full.
+func (s *Store) Commit(ex []Exception) error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	if err := s.mayCommit(ex); err != nil || len(ex) == 0 {
+		return err
+	}
+	if err := s.append(ex); err != nil {
+		return s.fail("commit", err)
+	}
+	for _, e := range ex {
+		s.idx.add(e)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n += uint64(len(ex))
+	for _, e := range ex {
+		delete(s.pending, e.New)
+	}
+	s.merging = false
+	return nil
+}
+
+// mayCommit refuses what would make the store corrupt. Nothing was written yet.
+func (s *Store) mayCommit(ex []Exception) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return err
+	}
+	chunks := s.g.chunks(s.dev.Size())
+	olds := make(map[uint64]struct{}, len(ex))
+	news := make(map[uint64]struct{}, len(ex))
+	for _, e := range ex {
+		olds[e.Old] = struct{}{}
+		news[e.New] = struct{}{}
+		if _, ok := s.pending[e.New]; !ok {
+			return fmt.Errorf("cow store: commit %d → %d: chunk was not allocated: %w", e.Old, e.New, dmcore.ErrInvalid)
+		}
+		if _, ok := s.idx.get(e.Old); ok {
+			return fmt.Errorf("cow store: commit %d → %d: exception is there already: %w", e.Old, e.New, dmcore.ErrInvalid)
+		}
+		if err := s.g.check(e, chunks); err != nil {
+			return fmt.Errorf("cow store: commit: %w", err)
+		}
+	}
+	if len(olds) < len(ex) || len(news) < len(ex) {
+		return fmt.Errorf("cow store: commit: %d exceptions of %d chunks to %d: %w", len(ex), len(olds), len(news), dmcore.ErrInvalid)
+	}
+	if last := s.g.area((s.n + uint64(len(ex))) / s.g.epa); last >= chunks {
+		return fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
+	}
+	return nil
+}
+
+// append makes the exceptions durable behind the n that are.
+func (s *Store) append(ex []Exception) error {
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	present, from := s.n/s.g.epa, s.n%s.g.epa
+	to := min(from+uint64(len(ex)), s.g.epa)
+	for i := from; i < to; i++ {
+		putException(s.area, i, ex[i-from])
+	}
+	newest := s.area
+	rest := ex[to-from:]
+	if to == s.g.epa {
+		newest = make([]byte, s.g.bytes)
+	}
+	for a := present + 1; a <= (s.n+uint64(len(ex)))/s.g.epa; a++ {
+		clear(newest)
+		k := min(uint64(len(rest)), s.g.epa)
+		for i := range k {
+			putException(newest, i, rest[i])
+		}
+		rest = rest[k:]
+		if _, err := s.dev.WriteAt(newest, s.g.offset(s.g.area(a))); err != nil {
+			return err
+		}
+	}
+	if err := s.dev.Sync(); err != nil {
+		return err
+	}
+	if err := s.writeArea(s.area, present, from, to); err != nil {
+		return err
+	}
+	s.area = newest
+	return nil
+}
+
+// writeArea makes exceptions from..to-1 of an area durable.
+func (s *Store) writeArea(area []byte, i, from, to uint64) error {
+	lo := from * exceptionSize / blockSize * blockSize
+	hi := (to*exceptionSize + blockSize - 1) / blockSize * blockSize
+	return writeSync(s.dev, area[lo:hi], s.g.offset(s.g.area(i))+int64(lo))
+}
+
+// sweep zeroes what a torn write left behind the end of the list, lest it come
+// back to life as a part of it.
+func (s *Store) sweep() error {
+	if !s.litter {
+		return nil
+	}
+	if err := s.writeArea(s.area, s.n/s.g.epa, s.n%s.g.epa, s.g.epa); err != nil {
+		return err
+	}
+	s.litter = false
+	return nil
+}
+
+// fail remembers that the store on disk is not known any more.
+func (s *Store) fail(op string, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = fmt.Errorf("cow store: %s at %d exceptions: %w", op, s.n, err)
+	return s.broken
+}
