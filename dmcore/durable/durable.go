@@ -1,0 +1,66 @@
+// Package durable writes small files so that they survive a power cut: whole,
+// or not at all.
+//
+//	WriteFile   temp file ─▶ fsync ─▶ rename ─▶ fsync of the directory
+//	Append      (create ─▶ fsync of the directory) ─▶ write ─▶ fsync
+//
+// A new name is durable only with its directory, and a rename may be durable
+// before the data of the file it moves (fsync(2); Documentation/filesystems/ext4).
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// WriteFile puts data into the file of that name, in the place of what was
+// there. Whoever reads it, at any time and after any crash, finds the old
+// contents or the new. When WriteFile returns the new ones are durable. The
+// file has exactly the permissions perm. A crash may leave a file ".NAME.*.tmp"
+// beside it.
+func WriteFile(path string, data []byte, perm os.FileMode) error {
+	dir, name := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	f, err := os.CreateTemp(dir, "."+name+".*.tmp")
+	if err != nil {
+		return err
+	}
+	if err := fill(f, data, perm); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return SyncDir(dir)
+}
+
+// fill writes, syncs and closes f.
+func fill(f *os.File, data []byte, perm os.FileMode) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// SyncDir makes the names in a directory durable: what was created, renamed or
+// removed in it. A file system that cannot sync directories (EINVAL) keeps them
+// by its own means, and is no error.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
