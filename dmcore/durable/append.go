@@ -17,21 +17,15 @@ type Appender struct {
 }
 
 // OpenAppend opens a file for appending; one that does not exist is created
-// with the permissions perm (less the umask), and its name is durable when
-// OpenAppend returns.
+// with the permissions perm (less the umask). Its name is durable when
+// OpenAppend returns, also if someone else created it and died.
 func OpenAppend(path string, perm os.FileMode) (*Appender, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, perm)
-		if err == nil {
-			err = SyncDir(filepath.Dir(path))
-		}
-		if err != nil && f != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, perm)
 	if err != nil {
 		return nil, err
+	}
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return &Appender{f: f}, nil
 }

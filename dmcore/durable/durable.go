@@ -2,7 +2,7 @@
 // or not at all.
 //
 //	WriteFile   temp file ─▶ fsync ─▶ rename ─▶ fsync of the directory
-//	Append      (create ─▶ fsync of the directory) ─▶ write ─▶ fsync
+//	Appender    create ─▶ fsync of the directory ─▶ write ─▶ fsync ─▶ write …
 //
 // A new name is durable only with its directory, and a rename may be durable
 // before the data of the file it moves (fsync(2); Documentation/filesystems/ext4).
