@@ -42,6 +42,10 @@ type Guest interface {
 
 	State(ctx context.Context) (State, error)
 
+	// Persistent tells that the guest has a definition that outlives its
+	// run. One that has none is gone for good once it is off.
+	Persistent(ctx context.Context) (bool, error)
+
 	// XML is the persistent definition: what the next Start uses, without
 	// the parts that exist only while the guest runs. It holds secrets
 	// (passwords of graphics consoles) where the caller may see them, so it

@@ -39,6 +39,12 @@ func (g *guest) State(ctx context.Context) (s hypervisor.State, err error) {
 	return s, err
 }
 
+// Persistent: a guest that is gone when it is off would need a hypervisor that
+// runs it.
+func (g *guest) Persistent(ctx context.Context) (bool, error) {
+	return true, g.on(ctx, "read", quiet, func(*record) error { return nil })
+}
+
 func (g *guest) XML(ctx context.Context) (xml string, err error) {
 	err = g.on(ctx, "read", quiet, func(r *record) error { xml = r.xml; return nil })
 	return xml, err
