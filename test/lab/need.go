@@ -1,0 +1,51 @@
+package lab
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Tools that are outside a user's PATH on Debian.
+const sbin = "/usr/sbin:/sbin"
+
+// Need skips the test, and names what is missing, unless every program is there. With
+// COWHAND_LAB_REQUIRED=1 it fails instead, so that nothing is skipped unseen where all should run.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	var missing []string
+	for _, p := range programs {
+		if _, err := look(p); err != nil {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	if os.Getenv("COWHAND_LAB_REQUIRED") == "1" {
+		t.Fatalf("missing programs: %s", strings.Join(missing, " "))
+	}
+	t.Skipf("missing programs: %s", strings.Join(missing, " "))
+}
+
+// NeedGuest is Need for all that a guest under a private libvirt takes.
+func NeedGuest(t testing.TB) {
+	t.Helper()
+	Need(t, "qemu-system-x86_64", "qemu-nbd", "qemu-img", "virsh", "libvirtd|virtqemud", "unshare", "busybox", "mke2fs", "debugfs")
+}
+
+// look finds a program by name, or by the first of several names joined by "|".
+func look(program string) (path string, err error) {
+	for name := range strings.SplitSeq(program, "|") {
+		if path, err = exec.LookPath(name); err == nil {
+			return path, nil
+		}
+		for dir := range strings.SplitSeq(sbin, ":") {
+			if path, err = exec.LookPath(dir + "/" + name); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", err
+}
