@@ -1,0 +1,82 @@
+package lvm
+
+import "fmt"
+
+// StartMerge records that a snapshot is to be merged into its origin, as lvm2
+// does: from now on the origin's next activation merges. The states are
+//
+//	snapshot ──StartMerge──▶ merging (deferred until the origin is activated, then copied by the kernel)
+//	                            └──FinishMerge──▶ gone, the origin holds its contents
+func (vg *VG) StartMerge(snap string) error {
+	if err := vg.canMerge(snap); err != nil {
+		return vg.fail(snap, "merge", err)
+	}
+	k := vg.links().byCOW[snap]
+	k.seg.Merging = true
+	k.helper.setStatus(statusVisible, false)
+	return nil
+}
+
+// canMerge: tools/lvconvert.c, _lvconvert_merge_old_snapshot.
+func (vg *VG) canMerge(snap string) error {
+	lv := vg.LV(snap)
+	links := vg.links()
+	k, ok := links.byCOW[snap]
+	switch {
+	case lv == nil:
+		return ErrNotFound
+	case !ok:
+		return fmt.Errorf("it is no snapshot: %w", ErrInvalid)
+	case k.seg.Merging:
+		return fmt.Errorf("into %s: %w", k.seg.Origin, ErrMerging)
+	}
+	if other, ok := links.merging(k.seg.Origin); ok {
+		return fmt.Errorf("snapshot %s into %s: %w", other.seg.COW, k.seg.Origin, ErrMerging)
+	}
+	origin := vg.LV(k.seg.Origin)
+	if origin == nil {
+		return fmt.Errorf("its origin %s: %w", k.seg.Origin, ErrNotFound)
+	}
+	if !origin.Writable() {
+		return fmt.Errorf("its origin %s is read-only: %w", origin.Name, ErrInvalid)
+	}
+	if err := vg.canChange(origin); err != nil {
+		return fmt.Errorf("its origin %s: %w", origin.Name, err)
+	}
+	return vg.canChange(lv)
+}
+
+// FinishMerge removes a snapshot whose merge is complete; that it is, is for the
+// caller to know.
+func (vg *VG) FinishMerge(snap string) error {
+	k, ok := vg.links().byCOW[snap]
+	if !ok || vg.LV(snap) == nil {
+		return vg.fail(snap, "finish merge", ErrNotFound)
+	}
+	if !k.seg.Merging {
+		return vg.fail(snap, "finish merge", fmt.Errorf("it is not being merged: %w", ErrInvalid))
+	}
+	vg.drop(map[string]bool{snap: true, k.helper.Name: true})
+	return nil
+}
+
+// Detach makes plain volumes of snapshots: what lvm2 commits before it removes
+// one, so that the extents stay taken until no device uses them. A snapshot that
+// is being merged is detached too. What is left in it is a store of exceptions,
+// good for nothing but removal.
+func (vg *VG) Detach(snaps ...string) error {
+	links := vg.links()
+	gone := map[string]bool{}
+	for _, snap := range snaps {
+		k, ok := links.byCOW[snap]
+		if !ok || vg.LV(snap) == nil {
+			return vg.fail(snap, "detach", ErrNotFound)
+		}
+		gone[k.helper.Name] = true
+	}
+	for _, snap := range snaps {
+		vg.LV(snap).setStatus(statusVisible, true)
+	}
+	vg.drop(gone)
+	return nil
+}
