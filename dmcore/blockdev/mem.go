@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"maps"
 	"slices"
 	"sync"
 )
@@ -10,14 +11,20 @@ import (
 type Mem struct {
 	mu    sync.RWMutex
 	size  int64
-	pages map[int64]*[pageSize]byte
+	pages map[int64]*page
 }
 
 const pageSize = 4096
 
+// page is written in place only by the one Mem that has it.
+type page struct {
+	shared bool // set once, before a second Mem knows the page
+	b      [pageSize]byte
+}
+
 // NewMem returns a device of size bytes, all zero.
 func NewMem(size int64) *Mem {
-	return &Mem{size: size, pages: map[int64]*[pageSize]byte{}}
+	return &Mem{size: size, pages: map[int64]*page{}}
 }
 
 // NewMemBytes returns a device that holds a copy of b.
@@ -44,16 +51,32 @@ func (m *Mem) Resize(size int64) {
 	m.size = size
 }
 
-// Clone returns a device of its own with the same contents.
+// Clone returns a device of its own with the same contents. It is cheap: pages
+// are copied when either device writes them.
 func (m *Mem) Clone() *Mem {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	c := NewMem(m.size)
-	for i, p := range m.pages {
-		page := *p
-		c.pages[i] = &page
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pages {
+		if !p.shared {
+			p.shared = true
+		}
 	}
-	return c
+	return &Mem{size: m.size, pages: maps.Clone(m.pages)}
+}
+
+// own returns page i for writing.
+func (m *Mem) own(i int64) *page {
+	p := m.pages[i]
+	switch {
+	case p == nil:
+		p = new(page)
+	case p.shared:
+		p = &page{b: p.b}
+	default:
+		return p
+	}
+	m.pages[i] = p
+	return p
 }
 
 // ReadAt implements Device.
@@ -65,7 +88,7 @@ func (m *Mem) ReadAt(p []byte, off int64) (int, error) {
 		i, at := (off+int64(done))/pageSize, (off+int64(done))%pageSize
 		part := p[done:min(n, done+int(pageSize-at))]
 		if page := m.pages[i]; page != nil {
-			copy(part, page[at:])
+			copy(part, page.b[at:])
 		} else {
 			clear(part)
 		}
@@ -86,10 +109,7 @@ func (m *Mem) WriteAt(p []byte, off int64) (int, error) {
 func (m *Mem) write(p []byte, off int64) {
 	for len(p) > 0 {
 		i, at := off/pageSize, off%pageSize
-		if m.pages[i] == nil {
-			m.pages[i] = new([pageSize]byte)
-		}
-		n := copy(m.pages[i][at:], p)
+		n := copy(m.own(i).b[at:], p)
 		p, off = p[n:], off+int64(n)
 	}
 }
@@ -117,13 +137,12 @@ func (m *Mem) Zero(off, n int64, _ bool) error {
 func (m *Mem) zero(off, n int64) {
 	end := off + n
 	for _, i := range m.mapped(off, end) {
-		page := m.pages[i]
 		from, to := max(off, i*pageSize), min(end, (i+1)*pageSize)
 		switch {
 		case to-from == pageSize:
 			delete(m.pages, i)
 		case from < to:
-			clear(page[from-i*pageSize : to-i*pageSize])
+			clear(m.own(i).b[from-i*pageSize : to-i*pageSize])
 		}
 	}
 }
