@@ -29,6 +29,7 @@ type Machine struct {
 	open    Opener
 	opening sync.Mutex // held while open or close of a backing runs
 	closing atomic.Bool
+	origins origins
 
 	mu        sync.Mutex
 	byName    map[dmcore.Name]*device

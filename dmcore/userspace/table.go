@@ -82,6 +82,12 @@ func (t *table) add(s dmcore.Segment) (target, error) {
 		return newLinear(t, spec, s.Length)
 	case dmcore.Striped:
 		return newStriped(t, spec, s.Length)
+	case dmcore.SnapshotOrigin:
+		return newOriginTarget(t, spec, s.Length)
+	case dmcore.Snapshot:
+		return newSnapshot(t, spec.Origin, spec.COW, spec.Chunk, s.Length, false)
+	case dmcore.SnapshotMerge:
+		return newSnapshot(t, spec.Origin, spec.COW, spec.Chunk, s.Length, true)
 	case dmcore.Zero:
 		return zeroTarget{}, nil
 	case dmcore.Failing:

@@ -1,0 +1,152 @@
+package userspace
+
+import (
+	"errors"
+
+	"cowhand/dmcore"
+	"cowhand/dmcore/cowstore"
+)
+
+// copyBuffer is the most that is copied by one read and one write.
+const copyBuffer = 1 << 20
+
+// planner lists what a batch has to do: exceptions in the order of allocation,
+// and copies in the order in which they must happen.
+type planner struct {
+	e      *exceptions
+	length int64
+	new    map[uint64]uint64 // of this batch
+	list   []cowstore.Exception
+	copies []copying
+}
+
+// copying fills a part of the COW device: from data, where that covers, else
+// from the origin.
+type copying struct {
+	from, to int64 // offsets in the origin and in the COW device
+	n        int64
+	data     []byte // what is written over it, at dataAt from the start
+	dataAt   int64
+}
+
+func (p *planner) add(r *request) error {
+	for _, sp := range r.spans {
+		for c := sp.off >> p.e.shift; c<<p.e.shift < sp.end; c++ {
+			if err := p.addChunk(r, uint64(c)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addChunk plans one chunk. A chunk that got its exception since the request
+// was made, or gets it for an earlier request of this batch, needs no copy; a
+// write to the snapshot then only lays its data over it.
+func (p *planner) addChunk(r *request, c uint64) error {
+	e := p.e
+	start := int64(c) << e.shift
+	whole := copying{from: start, n: min(e.chunk(), p.length-start)}
+	if r.data != nil {
+		lo, hi := max(start, r.base), min(start+e.chunk(), r.base+int64(len(r.data)))
+		whole.data, whole.dataAt = r.data[lo-r.base:hi-r.base], lo-start
+	}
+	new, there := e.store.Lookup(c)
+	if !there {
+		new, there = p.new[c]
+	}
+	if there {
+		if r.data != nil {
+			to := int64(new)<<e.shift + whole.dataAt
+			p.push(copying{to: to, n: int64(len(whole.data)), data: whole.data})
+		}
+		return nil
+	}
+	new, err := e.store.Allocate()
+	if errors.Is(err, cowstore.ErrFull) {
+		return errors.Join(dmcore.ErrIO, err)
+	}
+	if err != nil {
+		return err
+	}
+	whole.to = int64(new) << e.shift
+	p.new[c] = new
+	p.list = append(p.list, cowstore.Exception{Old: c, New: new})
+	p.push(whole)
+	return nil
+}
+
+// push adds a copying, joined to the last one where both are alike and follow
+// one another.
+func (p *planner) push(c copying) {
+	if n := len(p.copies); n > 0 && p.copies[n-1].join(c) {
+		return
+	}
+	p.copies = append(p.copies, c)
+}
+
+func (c *copying) join(next copying) bool {
+	if c.from+c.n != next.from || c.to+c.n != next.to {
+		return false
+	}
+	switch {
+	case c.data == nil && next.data == nil:
+	case c.full() && next.full() && follows(c.data, next.data):
+		c.data = c.data[:len(c.data)+len(next.data)]
+	default:
+		return false
+	}
+	c.n += next.n
+	return true
+}
+
+// full reports whether the data covers the whole, so that nothing of the origin
+// is needed.
+func (c *copying) full() bool { return int64(len(c.data)) == c.n }
+
+// follows reports whether b lies right behind a in memory.
+func follows(a, b []byte) bool {
+	return cap(a) > len(a) && len(b) > 0 && &a[:len(a)+1][len(a)] == &b[0]
+}
+
+// copy carries out copyings, one after another.
+func (e *exceptions) copy(s *snapshot, list []copying) error {
+	end := s.origin.Size()
+	for i := range list {
+		if err := e.copyOne(s, &list[i], end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *exceptions) copyOne(s *snapshot, c *copying, end int64) error {
+	if c.full() {
+		return s.cow.write(c.data, c.to)
+	}
+	if want := min(c.n, copyBuffer); int64(len(e.buf)) < want {
+		e.buf = make([]byte, want)
+	}
+	for pos := int64(0); pos < c.n; pos += int64(len(e.buf)) {
+		buf := e.buf[:min(c.n-pos, int64(len(e.buf)))]
+		// The last chunk may reach past the end of the origin.
+		have := max(0, min(int64(len(buf)), end-c.from-pos))
+		clear(buf[have:])
+		if have > 0 {
+			if err := s.origin.read(buf[:have], c.from+pos); err != nil {
+				return err
+			}
+		}
+		if lo := c.dataAt - pos; c.data != nil && lo < int64(len(buf)) {
+			if lo >= 0 {
+				copy(buf[lo:], c.data)
+			} else if -lo < int64(len(c.data)) {
+				copy(buf, c.data[-lo:])
+			}
+		}
+		if err := s.cow.write(buf, c.to+pos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
