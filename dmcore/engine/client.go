@@ -222,9 +222,13 @@ func (c *Client) send(req *request) error {
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = fmt.Errorf("connection to the engine: %w: %w", err, dmcore.ErrUnavailable)
+	if c.err != nil {
+		return
 	}
+	if !errors.Is(err, dmcore.ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", err, dmcore.ErrUnavailable)
+	}
+	c.err = fmt.Errorf("connection to the engine: %w", err)
 }
 
 // read hands answers to those who wait, until the connection ends.

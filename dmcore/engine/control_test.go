@@ -208,7 +208,7 @@ func TestClientOfADeadEngine(t *testing.T) {
 	if err := e.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; !errors.Is(err, dmcore.ErrUnavailable) && !errors.Is(err, context.Canceled) {
+	if err := <-done; !errors.Is(err, dmcore.ErrUnavailable) {
 		t.Errorf("wait: %v", err)
 	}
 	if _, err := c.Version(t.Context()); !errors.Is(err, dmcore.ErrUnavailable) {

@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		exit(roleEnsure(os.Args[1]))
 	case "dial": // a client: SOCKET
 		exit(roleDial(os.Args[1]))
+	case "listen": // an engine of another user: SOCKET
+		exit(roleListen(os.Args[1]))
 	default:
 		exit(fmt.Errorf("unknown role %s", os.Getenv(roleEnv)))
 	}
@@ -195,5 +197,3 @@ func create(t *testing.T, ctl dmcore.Control, name string, table dmcore.Table) d
 func linear(on dmcore.Dev, start, length dmcore.Sectors) dmcore.Table {
 	return dmcore.Table{{Start: 0, Length: length, Target: dmcore.Linear{Dev: on, Start: start}}}
 }
-
-func roleDial(socket string) error { return nil }

@@ -19,6 +19,7 @@ func (s *server) serve(ctx context.Context, changing *changeLocker) (err error) 
 	if err != nil {
 		return err
 	}
+	s.control = control
 	defer s.unlisten(control, controlName)
 	owner := -1
 	if os.Geteuid() == 0 {
@@ -48,7 +49,7 @@ func (s *server) serve(ctx context.Context, changing *changeLocker) (err error) 
 	changing.unlock()
 	s.cfg.Ready()
 	s.cfg.Log.Info("engine serves", "dir", s.cfg.RunDir, "pid", os.Getpid(), "devices", s.info().Devices)
-	acceptErr := s.accept(ctx, control) // its sessions have ended too
+	acceptErr := s.accept(ctx) // its sessions have ended too
 
 	soon, cancel := context.WithTimeout(after, time.Second)
 	defer cancel()
@@ -84,17 +85,18 @@ func (s *server) nbd() *nbd.Server {
 
 // accept serves control connections until ctx is done, and returns when all
 // have ended.
-func (s *server) accept(ctx context.Context, l *net.UnixListener) error {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+func (s *server) accept(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { s.control.Close() })()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	for {
-		c, err := l.AcceptUnix()
+		c, err := s.control.AcceptUnix()
 		var ne net.Error
 		switch {
 		case err == nil:
 			sessions.Go(func() { s.session(ctx, c) })
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
+			<-ctx.Done() // soon: the stop was asked for
 			return nil
 		case errors.As(err, &ne) && ne.Temporary():
 			// Out of descriptors: nothing tells when that is over.

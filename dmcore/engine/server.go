@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type server struct {
 	cfg     Config
 	host    *host
+	control *net.UnixListener
 	started time.Time
 	stop    context.CancelFunc
 }

@@ -37,13 +37,19 @@ type session struct {
 	running  sync.WaitGroup
 }
 
-var errTooLong = errors.New("a device was suspended for too long")
+// Why a connection is ended by us.
+var (
+	errTooLong  = errors.New("a device was suspended for too long")
+	errStopping = fmt.Errorf("the engine is stopping: %w", dmcore.ErrUnavailable)
+)
 
 // serve answers requests until the connection ends or ctx does, and then
 // settles what was left suspended.
 func (s *session) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	stopping := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	defer context.AfterFunc(stopping, func() { cancel(errStopping) })()
 	h := s.server.host
 	s.requests = map[uint64]context.CancelFunc{}
 	s.limit = limitTimer{d: s.server.cfg.SuspendLimit, f: func() {
@@ -51,21 +57,19 @@ func (s *session) serve(ctx context.Context) error {
 		over := s.limit.over(&s.own)
 		h.mu.Unlock()
 		if over {
-			cancel(fmt.Errorf("%w (limit %v): %w", errTooLong, s.limit.d, context.DeadlineExceeded))
+			cancel(fmt.Errorf("%w (limit %v): %w: %w", errTooLong, s.limit.d, context.DeadlineExceeded, dmcore.ErrUnavailable))
 		}
 	}}
 	s.own.first, s.own.none = s.limit.first, s.limit.none
 
 	// The end of ctx ends the reading.
-	stop := context.AfterFunc(ctx, func() {
-		if err := context.Cause(ctx); errors.Is(err, errTooLong) {
+	defer context.AfterFunc(ctx, func() {
+		if err := context.Cause(ctx); errors.Is(err, errTooLong) || errors.Is(err, errStopping) {
 			s.fatal(err)
 		}
 		s.conn.Close()
-	})
-	defer stop()
-	err := s.read(ctx)
-	cancel(err)
+	})()
+	cancel(s.read(ctx))
 	s.conn.Close()
 	s.wait()
 	return h.end(ctx, &s.own)
@@ -157,6 +161,7 @@ func (s *session) answer(ctx context.Context, req *request) (resp *response, aft
 		if err := s.server.host.stop(req.Force); err != nil {
 			return &response{Error: toWire(err)}, after
 		}
+		s.server.control.Close() // who hears of the stop and dials again must not reach us
 		return &response{}, s.server.stop
 	}
 	info := s.server.info()

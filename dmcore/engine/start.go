@@ -32,7 +32,7 @@ const (
 // in a session of its own, writes to engine.log in the run directory, and
 // outlives the caller; while the caller lives, a goroutine waits to reap it.
 func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (*Client, error) {
-	c, err := Dial(runDir)
+	c, err := reach(ctx, runDir)
 	if !errors.Is(err, dmcore.ErrUnavailable) {
 		return c, err
 	}
@@ -51,11 +51,11 @@ func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (
 	// Another engine that is on its way down can take the place of the one we
 	// start, and be gone when we dial: then once more.
 	for range startTries {
-		if c, err = Dial(dir); !errors.Is(err, dmcore.ErrUnavailable) {
+		if c, err = reach(ctx, dir); !errors.Is(err, dmcore.ErrUnavailable) {
 			return c, err
 		}
 		startErr := startEngine(ctx, dir, start())
-		if c, err = Dial(dir); err == nil {
+		if c, err = reach(ctx, dir); err == nil {
 			return c, nil // started by us, or, with ErrRunning, by someone else
 		}
 		if startErr != nil && !errors.Is(startErr, ErrRunning) {
@@ -63,6 +63,19 @@ func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (
 		}
 	}
 	return nil, err
+}
+
+// reach connects to an engine that answers: one that is being killed may still
+// accept connections.
+func reach(ctx context.Context, dir string) (*Client, error) {
+	c, err := Dial(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Engine(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // startEngine returns when the child says that it is ready, or why it is not.

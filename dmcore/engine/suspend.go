@@ -65,17 +65,13 @@ func (h *host) left(own *owner) []dmcore.Info {
 // end says that own does nothing more, and leaves nothing suspended that it
 // suspended: see the package comment.
 func (h *host) end(ctx context.Context, own *owner) error {
+	var err error
+	if infos := h.left(own); len(infos) > 0 && h.repair != nil {
+		err = h.tryRepair(ctx, own, infos)
+	}
 	h.mu.Lock()
 	own.ended = true
 	h.mu.Unlock()
-	infos := h.left(own)
-	if len(infos) == 0 {
-		return h.save() // what waited for the window to close
-	}
-	var err error
-	if h.repair != nil {
-		err = h.tryRepair(ctx, own, infos)
-	}
 	return errors.Join(err, h.settle(ctx, own))
 }
 
