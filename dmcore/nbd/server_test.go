@@ -7,7 +7,7 @@ import (
 
 func TestReadWriteFlush(t *testing.T) {
 	for _, o := range []clientOptions{{simple: true}, {}} {
-		dev := newMem(1 << 20)
+		dev := newDevice(1 << 20)
 		c := dial(t, start(t, &Server{Exports: exports{"vg/lv": {dev: dev}}}), "vg/lv", o)
 		if c.size != 1<<20 {
 			t.Fatalf("size %d", c.size)
