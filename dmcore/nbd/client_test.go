@@ -53,11 +53,16 @@ func dial(tb testing.TB, socket, name string, o clientOptions) *client {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { nc.Close() })
-	c := &client{Conn: nc, r: bufio.NewReaderSize(nc, 256<<10), structured: !o.simple}
-	if err := c.open(name, o); err != nil {
+	c, err := open(nc, name, o)
+	if err != nil {
 		tb.Fatal(err)
 	}
 	return c
+}
+
+func open(nc net.Conn, name string, o clientOptions) (*client, error) {
+	c := &client{Conn: nc, r: bufio.NewReaderSize(nc, 256<<10), structured: !o.simple}
+	return c, c.open(name, o)
 }
 
 func (c *client) open(name string, o clientOptions) error {
@@ -143,15 +148,18 @@ func (c *client) option(opt uint32, data []byte) (replies [][]byte, err error) {
 // send sends a request and returns its cookie.
 func (c *client) send(cmd, flags uint16, off uint64, n uint32, data []byte) uint64 {
 	c.cookie++
-	b := binary.BigEndian.AppendUint32(c.buf[:0], magicRequest)
-	b = binary.BigEndian.AppendUint16(b, flags)
-	b = binary.BigEndian.AppendUint16(b, cmd)
-	b = binary.BigEndian.AppendUint64(b, c.cookie)
-	b = binary.BigEndian.AppendUint64(b, off)
-	b = binary.BigEndian.AppendUint32(b, n)
-	c.buf = append(b, data...)
+	c.buf = append(appendRequest(c.buf[:0], header{flags, cmd, c.cookie, off, n}), data...)
 	c.Write(c.buf)
 	return c.cookie
+}
+
+func appendRequest(b []byte, h header) []byte {
+	b = binary.BigEndian.AppendUint32(b, magicRequest)
+	b = binary.BigEndian.AppendUint16(b, h.flags)
+	b = binary.BigEndian.AppendUint16(b, h.cmd)
+	b = binary.BigEndian.AppendUint64(b, h.cookie)
+	b = binary.BigEndian.AppendUint64(b, h.offset)
+	return binary.BigEndian.AppendUint32(b, h.length)
 }
 
 // reply is what a request was answered with. The bytes of a READ are where the

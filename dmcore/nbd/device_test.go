@@ -26,7 +26,7 @@ func newDevice(size int64) *device { return &device{Mem: blockdev.NewMem(size)} 
 func (d *device) setHook(h hook) { d.hook.Store(&h) }
 
 func (d *device) call(cmd uint16, off int64) error {
-	if h := d.hook.Load(); h != nil {
+	if h := d.hook.Load(); h != nil && *h != nil {
 		return (*h)(cmd, off)
 	}
 	return nil
