@@ -15,7 +15,6 @@ type Layout struct {
 const (
 	areaStart   = 4096 // page-aligned, behind the label sectors
 	minAreaSize = 32 << 10
-	minAlign    = 4096
 	mebi        = 1 << 20
 	// MinDeviceSize is the smallest device that is scanned (devices/pv_min_size).
 	MinDeviceSize = 2 * mebi
@@ -37,7 +36,6 @@ func (l Layout) Areas() (metadata []Area, dataStart uint64, err error) {
 		align = mebi
 	}
 	size = (size + SectorSize - 1) / SectorSize * SectorSize
-	align = max(align, minAlign)
 	switch {
 	case disk < MinDeviceSize:
 		return fail("device of %d bytes, at least %d are needed", l.DeviceSize, MinDeviceSize)

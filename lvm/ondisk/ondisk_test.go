@@ -155,6 +155,12 @@ func TestLayout(t *testing.T) {
 		{ondisk.Layout{DeviceSize: 512 * mib, Copies: 1, MetadataSize: 128 * kib}, []ondisk.Area{{Offset: 4096, Size: 1044480}}, mib},
 		{ondisk.Layout{DeviceSize: 512 * mib, Copies: 1, MetadataSize: 32 * kib, Alignment: 64 * kib}, []ondisk.Area{{Offset: 4096, Size: 61440}}, 64 * kib},
 		{ondisk.Layout{DeviceSize: 512 * mib}, nil, mib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Alignment: 64 * kib}, nil, 64 * kib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Copies: 2}, []ondisk.Area{{Offset: 4096, Size: 1044480}, {Offset: 63 * mib, Size: mib}}, mib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Copies: 2, MetadataSize: 30 * mib}, []ondisk.Area{{Offset: 4096, Size: 32501760}, {Offset: 34 * mib, Size: 30 * mib}}, 31 * mib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Copies: 1, MetadataSize: 3 * mib}, []ondisk.Area{{Offset: 4096, Size: 4190208}}, 4 * mib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Copies: 1, MetadataSize: 128 * kib, Alignment: 192 * kib}, []ondisk.Area{{Offset: 4096, Size: 192512}}, 192 * kib},
+		{ondisk.Layout{DeviceSize: 64 * mib, Copies: 1, MetadataSize: 33 * kib, Alignment: kib}, []ondisk.Area{{Offset: 4096, Size: 33792}}, 37 * kib},
 		{ondisk.Layout{DeviceSize: 512 * mib, Copies: 2, MetadataSize: 64 * kib, Alignment: 64 * kib},
 			[]ondisk.Area{{Offset: 4096, Size: 126976}, {Offset: 536805376, Size: 65536}}, 128 * kib},
 	} {

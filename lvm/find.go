@@ -1,0 +1,81 @@
+package lvm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// FindDevices expands a list of paths and shell patterns into the paths to scan
+// for physical volumes. Of several names of one device the first is taken. A
+// path that is no pattern stays even if nothing is there, so that the scan can
+// say so; of what a pattern finds only block devices and files are taken, and
+// no LVs: a guest may write what looks like a label into its own disk (as
+// lvm2's devices/scan_lvs=0).
+func FindDevices(patterns []string) ([]string, error) {
+	var found []string
+	seen := map[deviceIdentity]bool{}
+	for _, pattern := range patterns {
+		if !strings.ContainsAny(pattern, `*?[\`) {
+			id, kind := identify(pattern)
+			if kind == deviceAbsent || !seen[id] {
+				found = append(found, pattern)
+			}
+			if kind != deviceAbsent {
+				seen[id] = true
+			}
+			continue
+		}
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("devices: pattern %q: %w: %w", pattern, ErrInvalid, err)
+		}
+		for _, path := range paths {
+			id, kind := identify(path)
+			if kind != deviceUsable || seen[id] || isLV(id) {
+				continue
+			}
+			seen[id] = true
+			found = append(found, path)
+		}
+	}
+	return found, nil
+}
+
+// deviceIdentity is what two names of one device share: a block device's
+// number, or a file's place.
+type deviceIdentity struct{ rdev, dev, ino uint64 }
+
+type deviceKind int
+
+const (
+	deviceAbsent deviceKind = iota
+	deviceUsable
+	deviceOther // a directory, a terminal…
+)
+
+func identify(path string) (deviceIdentity, deviceKind) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return deviceIdentity{}, deviceAbsent
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return deviceIdentity{rdev: uint64(st.Rdev)}, deviceUsable
+	case unix.S_IFREG:
+		return deviceIdentity{dev: uint64(st.Dev), ino: st.Ino}, deviceUsable
+	}
+	return deviceIdentity{dev: uint64(st.Dev), ino: st.Ino}, deviceOther
+}
+
+// isLV asks sysfs whether a block device is a device-mapper device of LVM.
+func isLV(id deviceIdentity) bool {
+	if id.rdev == 0 {
+		return false
+	}
+	uuid, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/dm/uuid", unix.Major(id.rdev), unix.Minor(id.rdev)))
+	return err == nil && strings.HasPrefix(string(uuid), "LVM-")
+}

@@ -1,0 +1,154 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLocksExclude(t *testing.T) {
+	l := Locks{Dir: filepath.Join(t.TempDir(), "lvm")}
+	var inside, most, writers atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 40 {
+		exclusive := i%4 == 0
+		wg.Go(func() {
+			unlock, err := l.VG(t.Context(), "vg0", exclusive)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n := inside.Add(1)
+			if exclusive {
+				writers.Add(1)
+			}
+			if w := writers.Load(); w > 1 || w == 1 && (n > 1 || !exclusive) {
+				t.Errorf("%d holders, %d of them writers", n, w)
+			}
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			if exclusive {
+				writers.Add(-1)
+			}
+			inside.Add(-1)
+			if err := unlock(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	left, err := os.ReadDir(l.Dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("lock files left: %v, %v", left, err)
+	}
+}
+
+func TestLocksReadersShare(t *testing.T) {
+	l := Locks{Dir: t.TempDir()}
+	one, err := l.VG(t.Context(), "vg0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := l.VG(t.Context(), "vg0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(one(), two(), one()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A writer that waits keeps new readers out; one that gives up lets them in.
+func TestLocksWaitingWriter(t *testing.T) {
+	l := Locks{Dir: t.TempDir()}
+	reader, err := l.VG(t.Context(), "vg0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	writer := make(chan error, 1)
+	go func() {
+		_, err := l.VG(ctx, "vg0", true)
+		writer <- err
+	}()
+	aux := filepath.Join(l.Dir, "V_vg0:aux")
+	for held := false; !held; { // until the writer has the aux lock
+		f, err := os.Open(aux)
+		if err != nil {
+			continue
+		}
+		held = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+		f.Close()
+	}
+	late, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := l.VG(late, "vg0", false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a reader behind a waiting writer: %v, want a deadline exceeded", err)
+	}
+	cancel()
+	if err := <-writer; !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled writer: %v", err)
+	}
+	again, err := l.VG(t.Context(), "vg0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(again(), reader()); err != nil {
+		t.Error(err)
+	}
+	writeAgain, err := l.VG(t.Context(), "vg0", true) // the goroutine left behind lets go
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeAgain(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLocksRefuseBadNames(t *testing.T) {
+	l := Locks{Dir: t.TempDir()}
+	for _, name := range []string{"", "../x", "a/b"} {
+		if _, err := l.VG(t.Context(), name, true); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q: %v, want ErrInvalid", name, err)
+		}
+	}
+	unlock, err := l.VGs(t.Context(), true, "b", "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// lvm2 waits for our lock, in its own way of taking it.
+func TestLocksHoldLVM2(t *testing.T) {
+	o := oracle(t, 1)
+	o.lvm("pvcreate", o.paths[0])
+	o.lvm("vgcreate", "locked", o.paths[0])
+	unlock, err := o.locks.VG(t.Context(), "locked", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := o.command(ctx, "vgs", "locked").Run(); ctx.Err() == nil {
+		t.Errorf("vgs went past an exclusive lock: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	o.lvm("vgs", "locked")
+	var exit *exec.ExitError
+	if err := o.command(t.Context(), "vgs", "nosuchvg").Run(); !errors.As(err, &exit) {
+		t.Errorf("vgs of an unknown group: %v", err)
+	}
+}
