@@ -1,0 +1,204 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// edit is what a change does to the groups, as values, and what that means for
+// their devices.
+type edit struct {
+	units []touch // whose devices have to follow
+	fresh []blank // volumes made on free extents that must be zeroed first
+	// still is asked while everything is suspended, just before the commit;
+	// an error calls the change off.
+	still func(context.Context) error
+}
+
+// touch is a unit that a change concerns, named by any of its volumes.
+type touch struct {
+	Ref
+	activate  bool // although it is not active now
+	noMerging bool
+}
+
+// change edits groups and carries the difference out: one commit in each group,
+// at one instant for all their devices.
+//
+//	lock ▶ load ▶ edit ▶ plan ▶ zero ▶ precommit ▶ prepare devices ▶
+//	suspend ▶ commit ▶ resume ▶ clean up ▶ unlock
+//
+// Up to the commit everything is taken back on an error; after it everything is
+// gone on with, and errors are reported.
+func (e *Engine) change(ctx context.Context, groups []string, f func(map[string]*VG) (edit, error)) (err error) {
+	unlock, err := e.Locks.VGs(ctx, true, groups...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	before, after := map[string]*VG{}, map[string]*VG{}
+	for _, name := range groups {
+		vg, err := e.Store.Load(ctx, name)
+		if err != nil {
+			return err
+		}
+		before[name], after[name] = vg, vg.Clone()
+	}
+	ed, err := f(after)
+	if err != nil {
+		return err
+	}
+	for _, name := range groups {
+		if err := after[name].Validate(); err != nil {
+			return err
+		}
+	}
+	devs, err := e.look(ctx)
+	if err != nil {
+		return err
+	}
+	plan, err := devs.plan(before, after, ed.units)
+	if err != nil {
+		return err
+	}
+	for _, b := range ed.fresh {
+		if err := e.zero(after[b.VG], b); err != nil {
+			return err
+		}
+	}
+	c := &commit{e: e, before: before}
+	if err := c.prepare(ctx, after); err != nil {
+		return err
+	}
+	return e.carryOut(ctx, devs, plan, c, ed.still)
+}
+
+// carryOut brings the devices to what the plan says, with the commit in the
+// middle.
+func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *commit, still func(context.Context) error) error {
+	undo := func(err error) error {
+		ctx, cancel := cleanup(ctx)
+		defer cancel()
+		return errors.Join(err, devs.undo(ctx, plan), c.abort())
+	}
+	if err := devs.run(ctx, plan.Prepare); err != nil {
+		return undo(err)
+	}
+	ctx, cancel := cleanup(ctx) // who interrupts us now must not keep I/O waiting
+	defer cancel()
+	begun := time.Now()
+	if err := devs.run(ctx, plan.Suspend); err != nil {
+		return undo(err)
+	}
+	if still != nil {
+		if err := still(ctx); err != nil {
+			return undo(err)
+		}
+	}
+	window := e.Window
+	if window == 0 {
+		window = 10 * time.Second
+	}
+	if waited := time.Since(begun); waited > window {
+		return undo(fmt.Errorf("devices took %s to suspend, at most %s are allowed", waited.Round(time.Millisecond), window))
+	}
+	if err := c.commit(); err != nil {
+		return undo(err)
+	}
+	// The metadata is new. Every device is resumed whatever becomes of the
+	// others; what cannot be cleaned up is found again by the next change.
+	return errors.Join(devs.runAll(ctx, plan.Resume), devs.runAll(ctx, plan.Cleanup), c.backup())
+}
+
+// commit is the metadata side of a change: several groups that become new
+// together.
+type commit struct {
+	e       *Engine
+	before  map[string]*VG
+	names   []string
+	pending map[string]*Pending
+	done    []*VG // as committed
+}
+
+// prepare writes the new texts where no reader looks yet. On an error nothing
+// is left behind.
+func (c *commit) prepare(ctx context.Context, after map[string]*VG) error {
+	c.pending = map[string]*Pending{}
+	for name := range after {
+		c.names = append(c.names, name)
+	}
+	slices.Sort(c.names)
+	for _, name := range c.names {
+		err := c.e.trace("%s: precommit", name)
+		if err == nil {
+			c.pending[name], err = c.e.Store.Prepare(ctx, after[name])
+		}
+		if err != nil {
+			delete(c.pending, name)
+			return errors.Join(err, c.abort())
+		}
+	}
+	return nil
+}
+
+// commit makes the groups new, one after another. If one cannot be, those that
+// are new already get their old contents again, as a further commit.
+func (c *commit) commit() error {
+	for _, name := range c.names {
+		err := c.e.trace("%s: commit", name)
+		if err == nil {
+			err = c.pending[name].Commit()
+		}
+		if err != nil {
+			return errors.Join(err, c.revert())
+		}
+		c.done = append(c.done, c.pending[name].VG)
+		delete(c.pending, name)
+	}
+	return nil
+}
+
+func (c *commit) revert() error {
+	ctx, cancel := cleanup(context.Background())
+	defer cancel()
+	var errs []error
+	for _, vg := range c.done {
+		old := c.before[vg.Name].Clone()
+		old.Seqno = vg.Seqno
+		p, err := c.e.Store.Prepare(ctx, old)
+		if err == nil {
+			err = p.Commit()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: the change cannot be taken back: %w", vg.Name, err))
+		}
+	}
+	c.done = nil
+	return errors.Join(errs...)
+}
+
+// backup copies what was committed to files. A copy that cannot be written is
+// told of; the change stands.
+func (c *commit) backup() error {
+	var errs []error
+	for _, vg := range c.done {
+		errs = append(errs, c.e.Store.Backup(vg))
+	}
+	return errors.Join(errs...)
+}
+
+// abort forgets what was prepared and not committed.
+func (c *commit) abort() error {
+	if c == nil {
+		return nil
+	}
+	var errs []error
+	for _, p := range c.pending {
+		errs = append(errs, p.Abort())
+	}
+	c.pending = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,227 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cowhand/dmcore"
+)
+
+// devices is what the device mapper has, and the hand that changes it.
+type devices struct {
+	e      *Engine
+	infos  []dmcore.Info
+	tables map[dmcore.UUID]dmcore.Table
+	number map[dmcore.UUID]dmcore.DevNo
+}
+
+// look lists LVM's devices with their live tables.
+func (e *Engine) look(ctx context.Context) (*devices, error) {
+	infos, err := e.DM.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &devices{e: e, tables: map[dmcore.UUID]dmcore.Table{}, number: map[dmcore.UUID]dmcore.DevNo{}}
+	for _, i := range infos {
+		if strings.HasPrefix(string(i.UUID), uuidPrefix) {
+			d.infos = append(d.infos, i)
+			d.number[i.UUID] = i.Dev
+		}
+	}
+	return d, nil
+}
+
+const uuidPrefix = "LVM-"
+
+// split takes a UUID apart: the group's and the volume's ID.
+func split(u dmcore.UUID) (vg, lv ID, ok bool) {
+	s, ok := strings.CutPrefix(string(u), uuidPrefix)
+	if !ok || len(s) < 64 {
+		return "", "", false
+	}
+	return ID(s[:32]), ID(s[32:64]), true
+}
+
+// active reports whether the volume's own device has a table.
+func (d *devices) active(vg *VG, lv *LV) bool {
+	u := vg.uuid(lv, "")
+	return slices.ContainsFunc(d.infos, func(i dmcore.Info) bool { return i.UUID == u && i.Live })
+}
+
+// plan plans the devices of the units touched, active ones and those to be
+// activated. Devices of the groups whose volume the metadata does not know,
+// left by a process that died, go as well.
+func (d *devices) plan(before, after map[string]*VG, units []touch) (Plan, error) {
+	concerned := map[dmcore.UUID]bool{}
+	planned := map[dmcore.UUID]bool{}
+	var want []Activation
+	for _, t := range units {
+		active := t.activate
+		for _, vg := range []*VG{before[t.VG], after[t.VG]} {
+			unit, err := vg.Unit(t.LV)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return Plan{}, err
+			}
+			for _, lv := range unit {
+				active = active || d.active(vg, lv)
+				for _, layer := range []string{layerReal, layerCOW, ""} {
+					concerned[vg.uuid(lv, layer)] = true
+				}
+			}
+		}
+		vg := after[t.VG]
+		if _, err := vg.Unit(t.LV); err != nil || !active {
+			continue
+		}
+		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: vg.pvPath, NoMerging: t.noMerging})
+		if err != nil {
+			return Plan{}, err
+		}
+		for _, a := range acts {
+			if !planned[a.UUID] {
+				planned[a.UUID] = true
+				want = append(want, a)
+			}
+		}
+	}
+	for _, vg := range after {
+		d.orphans(vg, before[vg.Name], concerned)
+	}
+	have, err := d.have(concerned)
+	if err != nil {
+		return Plan{}, err
+	}
+	return PlanDevices(have, want)
+}
+
+// orphans adds the group's devices whose volume neither metadata knows.
+func (d *devices) orphans(after, before *VG, concerned map[dmcore.UUID]bool) {
+	for _, i := range d.infos {
+		vgid, lvid, ok := split(i.UUID)
+		if ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil && i.OpenCount == 0 {
+			concerned[i.UUID] = true
+		}
+	}
+}
+
+// pvPath is where a physical volume is, in the form in which tables name it.
+func (vg *VG) pvPath(id ID) (dmcore.Dev, error) {
+	pv := vg.PVByID(id)
+	if pv == nil || pv.Missing() || pv.Device == "" {
+		return "", ErrMissingPV
+	}
+	return dmcore.Dev(pv.Device), nil
+}
+
+// have lists the devices concerned, with their tables.
+func (d *devices) have(concerned map[dmcore.UUID]bool) ([]Device, error) {
+	var have []Device
+	for _, i := range d.infos {
+		if !concerned[i.UUID] {
+			continue
+		}
+		t, ok := d.tables[i.UUID]
+		if !ok && i.Live {
+			var err error
+			if t, err = d.e.DM.Table(context.Background(), i.UUID); err != nil {
+				return nil, err
+			}
+			d.tables[i.UUID] = t
+		}
+		have = append(have, Device{i, t})
+	}
+	return have, nil
+}
+
+// run does steps until one fails.
+func (d *devices) run(ctx context.Context, steps []Step) error {
+	for _, s := range steps {
+		if err := d.e.trace("dm: %s", s); err != nil {
+			return err
+		}
+		if err := d.step(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runAll does every step, whatever fails.
+func (d *devices) runAll(ctx context.Context, steps []Step) error {
+	var errs []error
+	for _, s := range steps {
+		if err := d.e.trace("dm: %s", s); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		errs = append(errs, d.step(ctx, s))
+	}
+	return errors.Join(errs...)
+}
+
+// undo takes back what was done of a plan before its commit.
+func (d *devices) undo(ctx context.Context, p Plan) error {
+	var errs []error
+	for _, s := range p.Undo() {
+		if err := d.step(ctx, s); !errors.Is(err, dmcore.ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *devices) step(ctx context.Context, s Step) error {
+	dm := d.e.DM
+	switch s.Do {
+	case dmcore.Create:
+		info, err := dm.Create(ctx, s.Name, s.UUID)
+		d.number[s.UUID] = info.Dev
+		return err
+	case dmcore.Load:
+		t, err := s.Table.Resolve(d.resolve)
+		if err != nil {
+			return err
+		}
+		return dm.Load(ctx, s.UUID, t, s.ReadOnly)
+	case dmcore.Clear:
+		return dm.Clear(ctx, s.UUID)
+	case dmcore.Suspend:
+		return dm.Suspend(ctx, s.UUID, dmcore.SuspendOptions{SkipLockFS: s.SkipLockFS})
+	case dmcore.Resume:
+		_, err := dm.Resume(ctx, s.UUID)
+		return err
+	case dmcore.Remove:
+		return dm.Remove(ctx, s.UUID)
+	case dmcore.Rename:
+		return dm.Rename(ctx, s.UUID, s.NewName)
+	}
+	return fmt.Errorf("device %s: %s is no step of a plan: %w", s.Name, s.Do, ErrInvalid)
+}
+
+// resolve gives a reference by UUID the device's number.
+func (d *devices) resolve(dev dmcore.Dev) (dmcore.Dev, error) {
+	u, ok := dev.UUID()
+	if !ok {
+		return dev, nil
+	}
+	n, ok := d.number[u]
+	if !ok {
+		return "", fmt.Errorf("device %s: %w", u, dmcore.ErrNotFound)
+	}
+	return n.Dev(), nil
+}
+
+// groupsOf lists the groups of refs, sorted.
+func groupsOf(refs []Ref) []string {
+	m := map[string]bool{}
+	for _, r := range refs {
+		m[r.VG] = true
+	}
+	return slices.Sorted(maps.Keys(m))
+}

@@ -1,0 +1,234 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cowhand/dmcore"
+)
+
+// MergeStart tells what became of the request to merge a snapshot.
+type MergeStart struct {
+	Snapshot, Origin Ref
+	Started          bool
+	Why              string // why it has to wait, and for what
+}
+
+// StartMerge records the merges of the snapshots into their origins, all in one
+// commit for each group. Those whose origin and snapshot are active and closed
+// start at once; the others start when their origin is next activated.
+func (e *Engine) StartMerge(ctx context.Context, refs []Ref) (starts []MergeStart, err error) {
+	byVG := byGroup(refs)
+	err = e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
+		starts = nil
+		var ed edit
+		var now []Ref
+		for name, vg := range groups {
+			states, err := e.States(ctx, vg)
+			if err != nil {
+				return ed, err
+			}
+			for _, lv := range byVG[name] {
+				if err := e.mergeable(vg, lv, states[lv]); err != nil {
+					return ed, err
+				}
+				origin := vg.Origin(lv).Name
+				if err := vg.StartMerge(lv); err != nil {
+					return ed, err
+				}
+				st := MergeStart{Snapshot: Ref{name, lv}, Origin: Ref{name, origin}}
+				switch {
+				case !states[origin].Active:
+					st.Why = fmt.Sprintf("%s is not active; it begins when that is activated", st.Origin)
+				case states[origin].Open():
+					st.Why = fmt.Sprintf("%s is open; it begins when that is closed and activated again", st.Origin)
+				case states[lv].Open():
+					st.Why = fmt.Sprintf("%s is open; it begins when that is closed and %s activated again", st.Snapshot, st.Origin)
+				default:
+					st.Started = true
+					now = append(now, st.Origin, st.Snapshot)
+				}
+				starts = append(starts, st)
+				ed.units = append(ed.units, touch{Ref: st.Origin, noMerging: !st.Started})
+			}
+		}
+		ed.still = func(ctx context.Context) error { return e.stillClosed(ctx, groups, now) }
+		return ed, nil
+	})
+	return starts, err
+}
+
+func (e *Engine) mergeable(vg *VG, lv string, st State) error {
+	if st.Snapshot != nil && st.Snapshot.State != dmcore.SnapshotOK {
+		return vg.fail(lv, "merge", fmt.Errorf("the snapshot is invalid, it was full: %w", ErrInvalid))
+	}
+	if vg.LV(lv) != nil && vg.Origin(lv) == nil {
+		return vg.fail(lv, "merge", fmt.Errorf("it is no snapshot: %w", ErrInvalid))
+	}
+	if vg.LV(lv) == nil {
+		return vg.fail(lv, "merge", ErrNotFound)
+	}
+	return nil
+}
+
+// stillClosed makes sure, with the devices suspended, that nobody opened one
+// since it was looked at: he has read the old contents.
+func (e *Engine) stillClosed(ctx context.Context, groups map[string]*VG, refs []Ref) error {
+	for _, r := range refs {
+		vg := groups[r.VG]
+		info, ok, err := e.DM.Find(ctx, vg.uuid(vg.LV(r.LV), ""))
+		if err != nil {
+			return err
+		}
+		if ok && info.OpenCount > 0 {
+			return vg.fail(r.LV, "merge", fmt.Errorf("was opened meanwhile: %w", ErrInUse))
+		}
+	}
+	return nil
+}
+
+// MergeProgress is how far a merge is.
+type MergeProgress struct {
+	Snapshot, Origin Ref
+	Left             dmcore.Sectors // still to be copied
+	Percent          float64        // done, of what there was when waiting began
+}
+
+// WaitMerge waits until the snapshots are merged, and drops each as soon as it
+// is. Progress is told at each interval, and once at the end. A merge that
+// waits for an activation is ErrInUse, one that failed dmcore.ErrIO.
+func (e *Engine) WaitMerge(ctx context.Context, refs []Ref, interval time.Duration, progress func(MergeProgress)) error {
+	if progress == nil {
+		progress = func(MergeProgress) {}
+	}
+	if interval <= 0 {
+		interval = 15 * time.Second // lvm2's activation/polling_interval
+	}
+	var errs []error
+	for _, r := range refs {
+		w := &mergeWait{e: e, ref: r, interval: interval, progress: progress}
+		errs = append(errs, w.run(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+type mergeWait struct {
+	e        *Engine
+	ref      Ref
+	interval time.Duration
+	progress func(MergeProgress)
+	first    dmcore.Sectors
+}
+
+func (w *mergeWait) run(ctx context.Context) error {
+	for {
+		vg, err := w.e.Store.Load(ctx, w.ref.VG)
+		if err != nil {
+			return err
+		}
+		origin := vg.Origin(w.ref.LV)
+		if origin == nil { // merged, and dropped by someone else
+			return nil
+		}
+		uuid := vg.uuid(origin, "")
+		info, found, err := w.e.DM.Find(ctx, uuid)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return vg.fail(w.ref.LV, "merge", fmt.Errorf("%s is not active: %w", origin.Name, ErrInactive))
+		}
+		st, err := w.e.DM.SnapshotStatus(ctx, uuid)
+		if errors.Is(err, dmcore.ErrInvalid) {
+			return vg.fail(w.ref.LV, "merge", fmt.Errorf("waits until %s is activated anew: %w", origin.Name, ErrInUse))
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case st.State != dmcore.SnapshotOK:
+			return vg.fail(w.ref.LV, "merge", fmt.Errorf("%s; activating %s again goes on with it: %w", st.State, origin.Name, dmcore.ErrIO))
+		case st.Merged():
+			if err := w.e.finishMerge(ctx, Ref{w.ref.VG, origin.Name}, w.ref.LV); err != nil {
+				return err
+			}
+			w.tell(origin.Name, 0)
+			return nil
+		}
+		w.tell(origin.Name, st.Allocated-st.Metadata)
+		// The last chunk raises an event; until then there is news at each interval.
+		wait, cancel := context.WithTimeout(ctx, w.interval)
+		_, err = w.e.DM.Wait(wait, uuid, info.EventNr)
+		late := wait.Err() != nil
+		cancel()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && !late && !errors.Is(err, dmcore.ErrNotFound) {
+			return err
+		}
+	}
+}
+
+func (w *mergeWait) tell(origin string, left dmcore.Sectors) {
+	w.first = max(w.first, left)
+	p := MergeProgress{Snapshot: w.ref, Origin: Ref{w.ref.VG, origin}, Left: left, Percent: 100}
+	if w.first > 0 {
+		p.Percent = 100 * float64(w.first-left) / float64(w.first)
+	}
+	w.progress(p)
+}
+
+// finishMerge drops a snapshot that is merged. That it is, is looked at again
+// under the lock. A snapshot that is gone was dropped by someone else.
+func (e *Engine) finishMerge(ctx context.Context, origin Ref, snap string) error {
+	errGone := errors.New("gone")
+	err := e.change(ctx, []string{origin.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[origin.VG]
+		if vg.LV(snap) == nil || vg.Snapshot(snap) == nil {
+			return edit{}, errGone
+		}
+		st, err := e.DM.SnapshotStatus(ctx, vg.uuid(vg.LV(origin.LV), ""))
+		if err != nil {
+			return edit{}, err
+		}
+		if !st.Merged() {
+			return edit{}, vg.fail(snap, "finish merge", fmt.Errorf("status is %q: %w", st, ErrMerging))
+		}
+		return edit{units: []touch{{Ref: origin}}}, vg.FinishMerge(snap)
+	})
+	if err == errGone {
+		return nil
+	}
+	return err
+}
+
+// FinishMerges drops every snapshot whose merge is complete, and tells which.
+func (e *Engine) FinishMerges(ctx context.Context) ([]Ref, error) {
+	groups, err := e.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var done []Ref
+	var errs []error
+	for _, vg := range groups {
+		states, err := e.States(ctx, vg)
+		if err != nil {
+			return done, err
+		}
+		for _, k := range vg.links().all {
+			st := states[k.seg.Origin]
+			if !k.seg.Merging || !st.Copying || st.Snapshot == nil || !st.Snapshot.Merged() {
+				continue
+			}
+			if err := e.finishMerge(ctx, Ref{vg.Name, k.seg.Origin}, k.seg.COW); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			done = append(done, Ref{vg.Name, k.seg.COW})
+		}
+	}
+	return done, errors.Join(errs...)
+}

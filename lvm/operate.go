@@ -1,0 +1,238 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cowhand/dmcore"
+)
+
+// SnapshotRequest asks for one snapshot of a set.
+type SnapshotRequest struct {
+	Origin   Ref
+	Name     string
+	Size     Size
+	Chunk    dmcore.Sectors // 0: DefaultChunk
+	ReadOnly bool
+	Tags     []string
+}
+
+// Spec is the request as its group takes it.
+func (r SnapshotRequest) Spec() SnapshotSpec {
+	return SnapshotSpec{Origin: r.Origin.LV, Name: r.Name, Size: r.Size, Chunk: r.Chunk, ReadOnly: r.ReadOnly, Tags: r.Tags}
+}
+
+// Snapshot takes all the snapshots at one instant, with one commit in each
+// group, or none of them.
+func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
+	var refs []Ref
+	specs := map[string][]SnapshotSpec{}
+	for _, r := range reqs {
+		s := r.Spec()
+		s.Stamp = e.stamp()
+		refs = append(refs, r.Origin)
+		specs[r.Origin.VG] = append(specs[r.Origin.VG], s)
+	}
+	return e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
+		var ed edit
+		for name, vg := range groups {
+			cows, err := vg.AddSnapshots(specs[name])
+			if err != nil {
+				return ed, err
+			}
+			for i, cow := range cows {
+				ed.fresh = append(ed.fresh, blank{Ref{name, cow.Name}, storeHead(orDefault(specs[name][i].Chunk))})
+			}
+		}
+		for _, r := range refs {
+			ed.units = append(ed.units, touch{Ref: r, noMerging: true})
+		}
+		return ed, nil
+	})
+}
+
+// Create makes a volume, zeroes its beginning and activates it unless told
+// otherwise. It returns its name.
+func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activate bool) (name string, err error) {
+	spec.Stamp = e.stamp()
+	err = e.change(ctx, []string{vg}, func(groups map[string]*VG) (edit, error) {
+		lv, err := groups[vg].AddStriped(spec)
+		if err != nil {
+			return edit{}, err
+		}
+		name = lv.Name
+		ref := Ref{vg, name}
+		return edit{units: []touch{{Ref: ref, activate: activate}}, fresh: []blank{{ref, volumeHead}}}, nil
+	})
+	return name, err
+}
+
+// Remove removes volumes that nothing has open. An origin goes only together
+// with its snapshots: name them all.
+func (e *Engine) Remove(ctx context.Context, refs []Ref) error {
+	byVG := byGroup(refs)
+	return e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
+		var ed edit
+		for name, vg := range groups {
+			for _, lv := range byVG[name] {
+				ed.units = append(ed.units, touch{Ref: Ref{name, e.originOf(vg, lv)}, noMerging: true})
+			}
+			if err := vg.Remove(byVG[name]...); err != nil {
+				return ed, err
+			}
+		}
+		return ed, e.keepMerging(ctx, groups, ed.units)
+	})
+}
+
+// originOf names the unit of a volume by its origin, which outlives the
+// volume's removal.
+func (e *Engine) originOf(vg *VG, lv string) string {
+	if o := vg.Origin(lv); o != nil {
+		return o.Name
+	}
+	return lv
+}
+
+// keepMerging lets units whose merge is under way merge on: only for others a
+// recorded merge keeps waiting.
+func (e *Engine) keepMerging(ctx context.Context, groups map[string]*VG, units []touch) error {
+	for i, t := range units {
+		vg := groups[t.VG]
+		if vg == nil || vg.LV(t.LV) == nil || vg.Merging(t.LV) == nil {
+			continue
+		}
+		states, err := e.States(ctx, vg)
+		if err != nil {
+			return err
+		}
+		units[i].noMerging = !states[t.LV].Copying
+	}
+	return nil
+}
+
+// Tag adds and removes tags of a volume; of the group, if ref.LV is empty.
+func (e *Engine) Tag(ctx context.Context, ref Ref, add, del []string) error {
+	return e.change(ctx, []string{ref.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[ref.VG]
+		return edit{}, errors.Join(vg.AddTags(ref.LV, add...), vg.DelTags(ref.LV, del...))
+	})
+}
+
+// Activate makes the devices of the volume's unit. A merge that was recorded
+// begins, unless the origin was active already.
+func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
+	unlock, vg, err := e.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	states, err := e.States(ctx, vg)
+	if err != nil {
+		return err
+	}
+	t := touch{Ref: Ref{ref.VG, e.originOf(vg, ref.LV)}, activate: true}
+	t.noMerging = states[t.LV].Active && !states[t.LV].Copying
+	return e.bringUnits(ctx, vg, []touch{t})
+}
+
+// Deactivate removes the devices of the volume's unit, which nothing may have
+// open.
+func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
+	unlock, vg, err := e.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	unit, err := vg.Unit(ref.LV)
+	if err != nil {
+		return err
+	}
+	devs, err := e.look(ctx)
+	if err != nil {
+		return err
+	}
+	concerned := map[dmcore.UUID]bool{}
+	for _, lv := range unit {
+		for _, layer := range []string{layerReal, layerCOW, ""} {
+			concerned[vg.uuid(lv, layer)] = true
+		}
+	}
+	have, err := devs.have(concerned)
+	if err != nil {
+		return err
+	}
+	plan, err := PlanDevices(have, nil)
+	if err != nil {
+		return vg.fail(ref.LV, "deactivate", err)
+	}
+	return e.carryOut(ctx, devs, plan, &commit{e: e}, nil)
+}
+
+// locked loads a group under its lock and makes sure that the volume is there.
+func (e *Engine) locked(ctx context.Context, ref Ref) (unlock func() error, vg *VG, err error) {
+	unlock, err = e.Locks.VGs(ctx, true, ref.VG)
+	if err != nil {
+		return nil, nil, err
+	}
+	vg, err = e.Store.Load(ctx, ref.VG)
+	if err == nil && vg.LV(ref.LV) == nil {
+		err = vg.fail(ref.LV, "", ErrNotFound)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, unlock())
+	}
+	return unlock, vg, nil
+}
+
+// closeTries and closeWait are how often and how long lvm2 looks again at a
+// device that is still open (lib/activate/activate.c, 25 times 200 ms). The
+// device mapper raises no event when a device is closed.
+const (
+	closeTries = 50
+	closeWait  = 200 * time.Millisecond
+)
+
+// WaitClosed waits until nothing has the volumes open; ErrInUse after ten
+// seconds. A guest that was just powered off may take a moment to let go.
+func (e *Engine) WaitClosed(ctx context.Context, refs []Ref) error {
+	for try := 0; ; try++ {
+		open, err := e.open(ctx, refs)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		if try == closeTries {
+			return fmt.Errorf("%v: still open after %s: %w", open, closeTries*closeWait, ErrInUse)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(closeWait):
+		}
+	}
+}
+
+// open lists those of the volumes that something has open. Volumes that do not
+// exist are not open.
+func (e *Engine) open(ctx context.Context, refs []Ref) ([]Ref, error) {
+	var open []Ref
+	for _, name := range groupsOf(refs) {
+		vg, err := e.Store.Load(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		states, err := e.States(ctx, vg)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range refs {
+			if r.VG == name && states[r.LV].Open() && !slices.Contains(open, r) {
+				open = append(open, r)
+			}
+		}
+	}
+	return open, nil
+}

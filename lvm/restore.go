@@ -1,0 +1,228 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cowhand/dmcore"
+)
+
+// Remembered is a device of an engine that is no more: what it was, and whether
+// something had it open and may come back.
+type Remembered struct {
+	UUID    dmcore.UUID
+	Merging bool // its table was a snapshot-merge
+	Open    bool
+}
+
+// Restore makes the devices of a new engine, as at boot: those of the volumes
+// that were active, or with nothing remembered those of all volumes but the ones
+// flagged to be left alone. What they map is what the metadata says now. A merge
+// that was recorded begins, unless it had not begun and somebody may still have
+// the volume open: he would see its contents change under him. A group that
+// cannot be restored does not keep the others from it.
+func (e *Engine) Restore(ctx context.Context, was []Remembered) error {
+	groups, err := e.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, vg := range groups {
+		errs = append(errs, e.restoreGroup(ctx, vg.Name, was))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered) (err error) {
+	unlock, err := e.Locks.VGs(ctx, false, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	vg, err := e.Store.Load(ctx, name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	links := vg.links()
+	for _, lv := range vg.LVs {
+		_, isSnapshot := links.byCOW[lv.Name]
+		if isSnapshot || links.helpers[lv.Name] || !links.shown(lv) || vg.canMap(lv) != nil {
+			continue
+		}
+		unit, err := vg.Unit(lv.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		active, wait := autoActive(lv), false
+		if was != nil {
+			active, wait = vg.remembered(unit, was)
+		}
+		if !active {
+			continue
+		}
+		errs = append(errs, e.bringUnits(ctx, vg, []touch{{Ref: Ref{name, lv.Name}, activate: true, noMerging: wait}}))
+	}
+	return errors.Join(errs...)
+}
+
+// autoActive reports a volume that is activated at boot
+// (lvm2 2.03.16, lib/activate/activate.c, lv_is_active_at_boot's flags).
+func autoActive(lv *LV) bool {
+	return !slices.Contains(lv.Flags, "ACTIVATION_SKIP") && !slices.Contains(lv.Flags, "NOAUTOACTIVATE")
+}
+
+// remembered tells whether any volume of the unit was active, and whether a
+// merge must wait because one was open and the merge had not begun.
+func (vg *VG) remembered(unit []*LV, was []Remembered) (active, wait bool) {
+	merging := false
+	for _, lv := range unit {
+		for _, w := range was {
+			if w.UUID == vg.uuid(lv, "") {
+				active = true
+				wait = wait || w.Open
+				merging = merging || w.Merging
+			}
+		}
+	}
+	return active, wait && !merging
+}
+
+// bringUnits brings the devices of units to what the metadata says.
+func (e *Engine) bringUnits(ctx context.Context, vg *VG, units []touch) error {
+	devs, err := e.look(ctx)
+	if err != nil {
+		return err
+	}
+	same := map[string]*VG{vg.Name: vg}
+	plan, err := devs.plan(same, same, units)
+	if err != nil {
+		return err
+	}
+	return e.carryOut(ctx, devs, plan, &commit{e: e}, nil)
+}
+
+// lockPatience is how long Reconcile waits for a group's lock. Who holds it may
+// be the very process whose devices are to be put in order, hung.
+const lockPatience = 5 * time.Second
+
+// Reconcile puts devices in order that a process left suspended, or with a table
+// that never became live: each unit of theirs becomes what the metadata on
+// disk says, old or new, and devices of volumes the metadata does not know are
+// removed.
+func (e *Engine) Reconcile(ctx context.Context, left []dmcore.Info) error {
+	groups, err := e.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, vg := range groups {
+		if slices.ContainsFunc(left, func(i dmcore.Info) bool { id, _, ok := split(i.UUID); return ok && id == vg.ID }) {
+			errs = append(errs, e.reconcileGroup(ctx, vg.Name, left))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.Info) error {
+	wait, cancel := context.WithTimeout(ctx, lockPatience)
+	unlock, err := e.Locks.VGs(wait, true, name)
+	cancel()
+	if err == nil {
+		defer unlock()
+	} else if ctx.Err() != nil {
+		return err
+	}
+	vg, err := e.Store.Load(ctx, name)
+	if err != nil {
+		return err
+	}
+	states, err := e.States(ctx, vg)
+	if err != nil {
+		return err
+	}
+	var units []touch
+	seen := map[string]bool{}
+	for _, i := range left {
+		vgid, lvid, ok := split(i.UUID)
+		lv := vg.LVByID(lvid)
+		if !ok || vgid != vg.ID || lv == nil {
+			continue
+		}
+		unit, err := vg.Unit(lv.Name)
+		if err != nil {
+			return err
+		}
+		origin := unit[0]
+		if seen[origin.Name] {
+			continue
+		}
+		seen[origin.Name] = true
+		t := touch{Ref: Ref{name, origin.Name}, activate: true}
+		for _, member := range unit {
+			t.noMerging = t.noMerging || states[member.Name].Open()
+		}
+		t.noMerging = t.noMerging && !states[origin.Name].Copying
+		units = append(units, t)
+	}
+	return e.bringUnits(ctx, vg, units)
+}
+
+// CreateVG makes a group of physical volumes.
+func (e *Engine) CreateVG(ctx context.Context, spec VGSpec) (vg *VG, err error) {
+	unlock, err := e.exclusive(ctx, spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return e.Store.CreateVG(ctx, spec)
+}
+
+// CreatePV makes the device at path a physical volume.
+func (e *Engine) CreatePV(ctx context.Context, path string, o PVOptions) (v Volume, err error) {
+	unlock, err := e.exclusive(ctx)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return e.Store.CreatePV(ctx, path, o)
+}
+
+// RemoveVG removes a group that has no volumes.
+func (e *Engine) RemoveVG(ctx context.Context, name string) (err error) {
+	unlock, err := e.exclusive(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	vg, err := e.Store.Load(ctx, name)
+	if err != nil {
+		return err
+	}
+	if shown := vg.ShownLVs(); len(shown) > 0 {
+		var names []string
+		for _, lv := range shown {
+			names = append(names, lv.Name)
+		}
+		return vg.fail("", "remove", fmt.Errorf("it has volumes (%s): %w", strings.Join(names, ", "), ErrInUse))
+	}
+	return e.Store.RemoveVG(ctx, vg)
+}
+
+// exclusive takes the global lock and those of groups.
+func (e *Engine) exclusive(ctx context.Context, groups ...string) (unlock func() error, err error) {
+	global, err := e.Locks.Global(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	local, err := e.Locks.VGs(ctx, true, groups...)
+	if err != nil {
+		return nil, errors.Join(err, global())
+	}
+	return func() error { return errors.Join(local(), global()) }, nil
+}

@@ -1,0 +1,95 @@
+package lvm
+
+import (
+	"errors"
+	"fmt"
+
+	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+)
+
+// blank is the beginning of a new volume that must read as zeroes before
+// anyone may look: the header of an exception store, whose old bytes would
+// bring old exceptions back to life, or a file system's.
+type blank struct {
+	Ref
+	length dmcore.Sectors
+}
+
+// volumeHead is how much of a new volume lvcreate zeroes (lvm2 2.03.16,
+// lib/metadata/lv_manip.c, wipe_lv: 4 KiB).
+const volumeHead dmcore.Sectors = 8
+
+// storeHead is chunk 0 and the first area of an exception store.
+func storeHead(chunk dmcore.Sectors) dmcore.Sectors { return 2 * chunk }
+
+// zero writes zeroes over the beginning of a volume that is not in the metadata
+// yet, on the physical volumes, and syncs them.
+func (e *Engine) zero(vg *VG, b blank) error {
+	if err := e.trace("%s: zero %d sectors", b.Ref, b.length); err != nil {
+		return err
+	}
+	lv := vg.LV(b.LV)
+	acts, err := vg.Activations(b.LV, ActivateOptions{PVDevice: vg.pvPath})
+	if err != nil {
+		return err
+	}
+	for _, a := range acts {
+		if a.LV != b.LV || a.Layer == layerReal || a.Layer == "" && vg.Origin(b.LV) != nil {
+			continue
+		}
+		if err := e.zeroTable(a.Table, min(b.length, vg.Size(lv))); err != nil {
+			return vg.fail(b.LV, "zero", err)
+		}
+	}
+	return nil
+}
+
+// zeroTable zeroes the first n sectors that a table of linear and striped
+// segments maps.
+func (e *Engine) zeroTable(t dmcore.Table, n dmcore.Sectors) error {
+	for _, s := range t {
+		if s.Start >= n {
+			break
+		}
+		length := min(s.Length, n-s.Start)
+		areas := []dmcore.Linear{}
+		switch t := s.Target.(type) {
+		case dmcore.Linear:
+			areas = append(areas, t)
+		case dmcore.Striped: // every stripe's share of it, rounded up to whole chunks
+			k := dmcore.Sectors(len(t.Areas))
+			length = min((length+t.Chunk*k-1)/(t.Chunk*k)*t.Chunk, s.Length/k)
+			areas = t.Areas
+		default:
+			return fmt.Errorf("target %s: %w", t.Type(), ErrUnsupported)
+		}
+		for _, a := range areas {
+			if err := e.zeroDevice(string(a.Dev), a.Start.Bytes(), length.Bytes()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) zeroDevice(path string, off, n int64) (err error) {
+	dev, err := e.Store.Open(path, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	return errors.Join(writeZeroes(dev, off, n), dev.Sync())
+}
+
+func writeZeroes(dev blockdev.Device, off, n int64) error {
+	buf := make([]byte, min(n, 1<<20))
+	for n > 0 {
+		b := buf[:min(n, int64(len(buf)))]
+		if _, err := dev.WriteAt(b, off); err != nil {
+			return err
+		}
+		off, n = off+int64(len(b)), n-int64(len(b))
+	}
+	return nil
+}
