@@ -185,6 +185,9 @@ func (p *planner) drop() error {
 		if layerOf(u) == "" && h.Info.OpenCount > 0 {
 			return fmt.Errorf("device %s: is open %d times: %w", h.Info.Name, h.Info.OpenCount, ErrInUse)
 		}
+		if h.Info.Inactive { // it holds what it refers to
+			p.prepare(Step{Do: dmcore.Clear, Name: h.Info.Name, UUID: u})
+		}
 		p.defuse(h)
 		p.plan.Cleanup = append(p.plan.Cleanup, Step{Do: dmcore.Remove, Name: h.Info.Name, UUID: u})
 	}
@@ -201,9 +204,6 @@ func (p *planner) defuse(h *Device) {
 	real, ok := snapshotOf(h.Table)
 	if _, stays := p.fed[real]; !ok || !stays {
 		return
-	}
-	if h.Info.Inactive {
-		p.prepare(Step{Do: dmcore.Clear, Name: h.Info.Name, UUID: h.Info.UUID})
 	}
 	p.prepare(Step{Do: dmcore.Load, Name: h.Info.Name, UUID: h.Info.UUID, Table: whole(h.Table.Len(), dmcore.Failing{})})
 	p.loaded[h.Info.UUID] = true
