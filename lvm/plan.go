@@ -56,7 +56,9 @@ func (s Step) String() string {
 //
 // Until the commit [Plan.Undo] takes it all back. After it the plan is to be
 // finished; if its executor dies, planning again from what is there, with the
-// committed metadata, finishes it.
+// committed metadata, finishes it. Where nothing is wanted, Prepare removes the
+// devices, as lvm2 does before it commits a removal, and Undo does not bring
+// them back: the volumes are inactive then.
 type Plan struct{ Prepare, Suspend, Resume, Cleanup []Step }
 
 // Empty reports that nothing is to be done.
@@ -140,7 +142,6 @@ type planner struct {
 	fed    map[dmcore.Dev]dmcore.UUID // real device → wanted top that feeds its snapshots
 
 	plan    Plan
-	loaded  map[dmcore.UUID]bool
 	suspend map[dmcore.UUID]dmcore.SuspendOptions
 	resume  map[dmcore.UUID]bool
 	rename  []Step

@@ -14,7 +14,7 @@ import (
 func (p *planner) look(have []Device) {
 	p.byUUID, p.byName = map[dmcore.UUID]*Device{}, map[dmcore.Name]*Device{}
 	p.height, p.below, p.fed = map[dmcore.UUID]int{}, map[dmcore.UUID]bool{}, map[dmcore.Dev]dmcore.UUID{}
-	p.loaded, p.resume = map[dmcore.UUID]bool{}, map[dmcore.UUID]bool{}
+	p.resume = map[dmcore.UUID]bool{}
 	p.suspend = map[dmcore.UUID]dmcore.SuspendOptions{}
 	ref := map[dmcore.Dev]dmcore.Dev{}
 	for _, d := range have {
@@ -141,7 +141,6 @@ func (p *planner) bring(w Activation) error {
 		return nil
 	}
 	p.prepare(load)
-	p.loaded[w.UUID] = true
 	if fresh && p.below[w.UUID] {
 		// Nothing uses it yet, and what stands on it wants to know its size.
 		p.prepare(Step{Do: dmcore.Resume, Name: load.Name, UUID: w.UUID})
@@ -150,6 +149,9 @@ func (p *planner) bring(w Activation) error {
 	p.resume[w.UUID] = true
 	if !fresh {
 		p.hold(w.UUID, false)
+		if real, ok := snapshotOf(h.Table); ok { // and is none any more
+			p.hold(p.fed[real], false)
+		}
 	}
 	if real, ok := snapshotOf(w.Table); ok {
 		// The instant of the snapshot; and its origin reckons anew how to
@@ -174,8 +176,10 @@ func (p *planner) hold(u dmcore.UUID, freeze bool) {
 	p.suspend[u] = o
 }
 
-// drop plans the devices that are not wanted.
+// drop plans the devices that are not wanted. If none is, they go before the
+// commit, so that no device is left on extents that it frees.
 func (p *planner) drop() error {
+	var gone []Step
 	for i := range p.have {
 		h := &p.have[i]
 		u := h.Info.UUID
@@ -185,31 +189,40 @@ func (p *planner) drop() error {
 		if layerOf(u) == "" && h.Info.OpenCount > 0 {
 			return fmt.Errorf("device %s: is open %d times: %w", h.Info.Name, h.Info.OpenCount, ErrInUse)
 		}
-		if h.Info.Inactive { // it holds what it refers to
+		if h.Info.Inactive {
 			p.prepare(Step{Do: dmcore.Clear, Name: h.Info.Name, UUID: u})
 		}
-		p.defuse(h)
-		p.plan.Cleanup = append(p.plan.Cleanup, Step{Do: dmcore.Remove, Name: h.Info.Name, UUID: u})
+		if len(p.want) > 0 {
+			p.defuse(h)
+		}
+		gone = append(gone, Step{Do: dmcore.Remove, Name: h.Info.Name, UUID: u})
 	}
-	slices.SortStableFunc(p.plan.Cleanup, func(a, b Step) int { return p.topDown(a.UUID, b.UUID) })
-	p.plan.Cleanup = append(p.plan.Cleanup, p.rename...)
+	slices.SortStableFunc(gone, func(a, b Step) int { return p.topDown(a.UUID, b.UUID) })
+	if len(p.want) == 0 {
+		p.plan.Prepare = append(p.plan.Prepare, gone...)
+		return nil
+	}
+	p.plan.Cleanup = append(gone, p.rename...)
 	return nil
 }
 
-// defuse replaces a snapshot that goes while its origin stays one, in the
-// window: once the commit has freed the extents of its store, nothing may be
-// copied into it. Removing it there could fail (udev may have it open), a
-// resume does not.
+// defuse replaces what a volume that goes is mapped to, in the window: once the
+// commit has freed its extents, nothing may be written to it, nor copied into
+// the store of a snapshot whose origin stays. Removing it there could fail
+// (udev may have it open), a resume does not.
 func (p *planner) defuse(h *Device) {
-	real, ok := snapshotOf(h.Table)
-	if _, stays := p.fed[real]; !ok || !stays {
+	u := h.Info.UUID
+	if layerOf(u) != "" || !h.Info.Live || isFailing(h.Table) {
 		return
 	}
-	p.prepare(Step{Do: dmcore.Load, Name: h.Info.Name, UUID: h.Info.UUID, Table: whole(h.Table.Len(), dmcore.Failing{})})
-	p.loaded[h.Info.UUID] = true
-	p.hold(p.fed[real], false)
-	p.hold(h.Info.UUID, false)
+	p.prepare(Step{Do: dmcore.Load, Name: h.Info.Name, UUID: u, Table: whole(h.Table.Len(), dmcore.Failing{})})
+	p.hold(u, false)
+	if real, ok := snapshotOf(h.Table); ok {
+		p.hold(p.fed[real], false)
+	}
 }
+
+func isFailing(t dmcore.Table) bool { return len(t) == 1 && t[0].Target == dmcore.Failing{} }
 
 func layerOf(u dmcore.UUID) string {
 	if _, layer, ok := strings.Cut(strings.TrimPrefix(string(u), "LVM-"), "-"); ok {
@@ -271,7 +284,7 @@ func (p *planner) rank(w Activation) int {
 	if _, ok := feeds(w.Table); ok {
 		return 2
 	}
-	if len(w.Table) == 1 && w.Table[0].Target == (dmcore.Failing{}) {
+	if isFailing(w.Table) {
 		return 3
 	}
 	return 1

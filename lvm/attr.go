@@ -1,0 +1,191 @@
+package lvm
+
+import (
+	"slices"
+	"strings"
+
+	"cowhand/dmcore"
+)
+
+// LVState is what the device mapper tells of a volume's own device.
+type LVState struct {
+	Known    bool                   // the device mapper was asked
+	Exists   bool                   // there is such a device
+	Info     dmcore.Info            // if it exists
+	Snapshot *dmcore.SnapshotStatus // of a snapshot, or of an origin that is being merged into
+}
+
+// SegType is the type of the volume's segments as lvs names it: the first one's,
+// "linear" for one stripe.
+func (lv *LV) SegType() string {
+	if len(lv.Segments) == 0 {
+		return ""
+	}
+	s := lv.Segments[0]
+	if s.striped() && len(s.Stripes) == 1 {
+		return typeLinear
+	}
+	return s.Type
+}
+
+// DataPercent is how full a snapshot is or, of an origin, how much is still to
+// be merged into it; ok is false where lvs prints nothing.
+func (st LVState) DataPercent() (percent float64, ok bool) {
+	if st.Snapshot == nil || st.Snapshot.State == dmcore.MergeFailed {
+		return 0, false
+	}
+	return st.Snapshot.Percent(), true
+}
+
+// Attr is the volume's ten characters lv_attr (lvm2 2.03.16, lib/metadata/lv.c,
+// lv_attr_dup; man lvs): type, permission, allocation, fixed minor, state, open,
+// target, zeroing, health, skipped activation. Of types this package does not
+// map only the common ones are told apart.
+func (vg *VG) Attr(lv *LV, st LVState) string {
+	links := vg.links()
+	k, isCOW := links.byCOW[lv.Name]
+	isOrigin := len(links.byOrigin[lv.Name]) > 0
+	_, intoIt := links.merging(lv.Name)
+
+	a := []byte("----------")
+	a[0] = vg.attrType(lv)
+	a[6] = attrTarget(lv)
+	switch {
+	case isOrigin && intoIt:
+		a[0], a[6] = 'O', 's'
+	case isOrigin:
+		a[0], a[6] = 'o', 's'
+	case isCOW && k.seg.Merging:
+		a[0], a[6] = 'S', 's'
+	case isCOW:
+		a[0], a[6] = 's', 's'
+	}
+	a[1] = 'r'
+	if lv.Writable() {
+		a[1] = 'w'
+	}
+	if a[2] = 'i'; lv.allocation != "" && lv.allocation != "inherit" {
+		a[2] = lv.allocation[0]
+	}
+	if slices.Contains(lv.Status, "LOCKED") {
+		a[2] = strings.ToUpper(string(a[2]))[0]
+	}
+	if slices.Contains(lv.Status, "FIXED_MINOR") {
+		a[3] = 'm'
+	}
+	switch {
+	case !st.Known:
+		a[4], a[5] = 'X', 'X'
+	case st.Exists:
+		a[4] = attrState(st, isCOW)
+		if st.Info.OpenCount > 0 {
+			a[5] = 'o'
+		}
+		if st.Info.ReadOnly && a[1] == 'w' {
+			a[1] = 'R'
+		}
+	}
+	if vg.zeroes(lv) {
+		a[7] = 'z'
+	}
+	if vg.missing(lv) != nil {
+		a[8] = 'p'
+	}
+	if slices.Contains(lv.Flags, "ACTIVATION_SKIP") {
+		a[9] = 'k'
+	}
+	return string(a)
+}
+
+func attrState(st LVState, snapshot bool) byte {
+	c := byte('d')
+	switch {
+	case st.Info.Suspended:
+		c = 's'
+	case st.Info.Live:
+		c = 'a'
+	case st.Info.Inactive:
+		c = 'i'
+	}
+	if !st.Info.Live || st.Snapshot == nil {
+		return c
+	}
+	switch {
+	case st.Snapshot.State == dmcore.MergeFailed:
+		c = 'm'
+	case snapshot && st.Snapshot.State != dmcore.SnapshotOK:
+		c = 'I'
+	default:
+		return c
+	}
+	if st.Info.Suspended {
+		c -= 'a' - 'A'
+		if st.Snapshot.State != dmcore.MergeFailed {
+			c = 'S'
+		}
+	}
+	return c
+}
+
+// attrType is the type of a volume that is neither origin nor snapshot.
+func (vg *VG) attrType(lv *LV) byte {
+	hidden := !lv.Visible()
+	switch {
+	case slices.Contains(lv.Status, "PVMOVE"):
+		return 'p'
+	case hidden && (strings.HasSuffix(lv.Name, "_tmeta") || strings.HasSuffix(lv.Name, "_cmeta") || strings.Contains(lv.Name, "_pmspare")):
+		return 'e'
+	case hidden && strings.HasSuffix(lv.Name, "_tdata"):
+		return 'T'
+	}
+	switch t := lv.SegType(); {
+	case t == "thin":
+		return 'V'
+	case t == "thin-pool":
+		return 't'
+	case t == "cache" || t == "cache-pool" || t == "writecache":
+		return 'C'
+	case strings.HasPrefix(t, "raid"):
+		return 'r'
+	case t == "mirror":
+		return 'm'
+	case t == "zero" || t == "error":
+		return 'v'
+	}
+	return '-'
+}
+
+func attrTarget(lv *LV) byte {
+	switch t := lv.SegType(); {
+	case t == typeLinear || t == typeStriped || t == typeSnapshot:
+		return '-'
+	case strings.HasPrefix(t, "thin"):
+		return 't'
+	case strings.HasPrefix(t, "cache") || t == "writecache":
+		return 'C'
+	case strings.HasPrefix(t, "raid"):
+		return 'r'
+	case t == "mirror":
+		return 'm'
+	case t == "zero" || t == "error":
+		return 'v'
+	}
+	return 'u'
+}
+
+// zeroes reports a thin pool, or a volume in one, whose new blocks are zeroed.
+func (vg *VG) zeroes(lv *LV) bool {
+	for _, s := range lv.Segments {
+		switch s.Type {
+		case "thin-pool":
+			return s.zero
+		case "thin":
+			for _, ref := range s.refs {
+				if pool := vg.LV(ref.PV); pool != nil && pool.SegType() == "thin-pool" {
+					return vg.zeroes(pool)
+				}
+			}
+		}
+	}
+	return false
+}
