@@ -16,6 +16,8 @@ type Domain struct {
 	Boot   Boot
 	Source string // the disk: a path of a raw image, or an nbd+unix:///EXPORT?socket=PATH URI
 	Words  string // more words for the kernel's command line, such as cowhand.write=TEXT
+
+	Unconfined bool // by AppArmor, whose rules for guests know no socket of ours
 }
 
 // What makes the kernel boot quicker under QEMU's TCG: no search for hardware that is not there,
@@ -43,7 +45,7 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
   <on_crash>destroy</on_crash>
   <devices>
     <disk type='{{if .Export}}network{{else}}file{{end}}' device='disk'>
-      <driver name='qemu' type='raw' cache='none' discard='unmap'/>
+      <driver name='qemu' type='raw' cache='none' discard='unmap' error_policy='stop'/>
       {{- if .Export}}
       <source protocol='nbd' name='{{.Export | xml}}'>
         <host transport='unix' socket='{{.Socket | xml}}'/>
@@ -62,6 +64,9 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
     <console type='pty'/>
     <memballoon model='none'/>
   </devices>
+{{- if .Unconfined}}
+  <seclabel type='none' model='apparmor'/>
+{{- end}}
 </domain>
 `))
 
@@ -83,6 +88,29 @@ func (d Domain) XML() string {
 		panic(fmt.Sprintf("lab: domain template: %v", err)) // it is fixed, and its values are strings
 	}
 	return b.String()
+}
+
+// DiskURI returns the NBD URI of the first disk in a definition.
+func DiskURI(definition []byte) (string, error) {
+	var d struct {
+		Disks []struct {
+			Source struct {
+				Protocol string `xml:"protocol,attr"`
+				Name     string `xml:"name,attr"`
+				Host     struct {
+					Socket string `xml:"socket,attr"`
+				} `xml:"host"`
+			} `xml:"source"`
+		} `xml:"devices>disk"`
+	}
+	if err := xml.Unmarshal(definition, &d); err != nil {
+		return "", fmt.Errorf("lab: domain: %w", err)
+	}
+	if len(d.Disks) == 0 || d.Disks[0].Source.Protocol != "nbd" || d.Disks[0].Source.Host.Socket == "" {
+		return "", fmt.Errorf("lab: domain: its first disk is no NBD export on a unix socket")
+	}
+	src := d.Disks[0].Source
+	return "nbd+unix:///" + src.Name + "?socket=" + src.Host.Socket, nil
 }
 
 func escape(s string) string {

@@ -2,10 +2,13 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -111,17 +114,25 @@ func TestGuest(t *testing.T) {
 // serve exports the image as "disk" to QEMU's user until the test ends.
 func serve(t *testing.T, image, socket string) {
 	t.Helper()
-	pidFile := socket + ".pid"
-	cmd := exec.Command("qemu-nbd", "--fork", "--pid-file", pidFile, "--persistent", "--shared=4", "-f", "raw", "-x", "disk", "--socket", socket, image)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("qemu-nbd: %v\n%s", err, out)
+	cmd := exec.Command("qemu-nbd", "--persistent", "--shared=4", "-f", "raw", "-x", "disk", "--socket", socket, image)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec.Command("sh", "-c", `kill $(cat "$0")`, pidFile).Run(); err != nil {
+		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
+		_ = cmd.Wait() // it says that it was killed
 	})
-	if err := os.Chmod(socket, 0o777); err != nil {
-		t.Fatal(err)
+	for {
+		err := os.Chmod(socket, 0o777)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond) // qemu-nbd tells nobody when its socket is there
 	}
 }

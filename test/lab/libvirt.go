@@ -100,6 +100,18 @@ func (l *Libvirt) Virsh(ctx context.Context, args ...string) (string, error) {
 	return virsh(ctx, l.URI, args...)
 }
 
+// Answers tells whether a libvirt is to be had at uri.
+func Answers(ctx context.Context, uri string) bool {
+	_, err := virsh(ctx, uri, "version")
+	return err == nil
+}
+
+// AppArmor tells whether the libvirt at uri confines its guests with AppArmor.
+func AppArmor(ctx context.Context, uri string) (bool, error) {
+	capabilities, err := virsh(ctx, uri, "capabilities")
+	return strings.Contains(capabilities, "<model>apparmor</model>"), err
+}
+
 func virsh(ctx context.Context, uri string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "virsh", append([]string{"--quiet", "--connect", uri}, args...)...)
 	var complaint strings.Builder

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cowhand/test/lab"
+)
+
+// guest is a guest's name in this libvirt.
+func (s *stage) guest(name string) string { return s.prefix + name }
+
+// uri is where the engine serves a volume.
+func (s *stage) uri(ctx context.Context, volume string) (string, error) {
+	out, err := s.command(ctx, s.cowhand, "engine", "uri", volume).Output()
+	if err != nil {
+		return "", fmt.Errorf("cowhand engine uri %s: %w", volume, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// define makes the show's guest known to libvirt, on a disk that the engine serves.
+func (s *stage) define(ctx context.Context, name, uri string) error {
+	file := filepath.Join(s.dir, name+".xml")
+	confined, err := lab.AppArmor(ctx, s.libvirt)
+	if err != nil {
+		return err
+	}
+	d := lab.Domain{Name: s.guest(name), Boot: s.boot, Source: uri, Unconfined: confined}
+	if err := os.WriteFile(file, []byte(d.XML()), 0o644); err != nil {
+		return err
+	}
+	return s.run(ctx, "virsh", "--quiet", "define", file)
+}
+
+// console gives f the console of a running guest, which it waits for.
+func (s *stage) console(ctx context.Context, name string, f func(context.Context, *lab.Console) error) error {
+	ctx, cancel := context.WithTimeout(ctx, guestDeadline)
+	defer cancel()
+	c, err := lab.Attach(ctx, s.libvirt, s.guest(name))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return f(ctx, c)
+}
+
+// guestSays checks what a guest itself reads on its disk.
+func (s *stage) guestSays(ctx context.Context, name, want string) error {
+	return s.console(ctx, name, func(ctx context.Context, c *lab.Console) error {
+		got, err := c.Do(ctx, "version", "version=")
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return fmt.Errorf("guest %s says version %q, and not %q", s.guest(name), got, want)
+		}
+		s.claim(fmt.Sprintf("guest %s runs, and says version %s", s.guest(name), want), "its console")
+		return nil
+	})
+}
+
+// patch changes the file from inside a guest.
+func (s *stage) patch(ctx context.Context, name, version string) error {
+	return s.console(ctx, name, func(ctx context.Context, c *lab.Console) error {
+		got, err := c.Do(ctx, "write "+version, "version=")
+		if err != nil {
+			return err
+		}
+		if got != version {
+			return fmt.Errorf("guest %s was told to write version %q and says %q", s.guest(name), version, got)
+		}
+		s.say("   %s writes version %s to its disk and syncs", s.guest(name), version)
+		return nil
+	})
+}
+
+// shutdown asks a guest to power off and waits until it is.
+func (s *stage) shutdown(ctx context.Context, name string) error {
+	return s.console(ctx, name, func(ctx context.Context, c *lab.Console) error {
+		if err := s.run(ctx, "virsh", "--quiet", "shutdown", s.guest(name)); err != nil {
+			return err
+		}
+		if err := c.Ended(ctx); err != nil {
+			return err
+		}
+		return s.wait(ctx, "off", func() (bool, error) {
+			out, err := s.command(ctx, "virsh", "domstate", s.guest(name)).Output()
+			return strings.TrimSpace(string(out)) == "shut off", err
+		})
+	})
+}
+
+// onVolume checks what is on a linear volume, in the file that is its physical volume: cowhand's
+// engine has no part in this reading.
+func (s *stage) onVolume(ctx context.Context, lv, want, why string) error {
+	pv := filepath.Join(s.dir, "disk.img")
+	at, err := lab.Where(ctx, pv, lv)
+	if err != nil {
+		return err
+	}
+	got, err := lab.ReadFile(ctx, pv, at, "version")
+	if err != nil {
+		return err
+	}
+	if got != want+"\n" {
+		return fmt.Errorf("/version on herd/%s is %q, and not %q (%s)", lv, got, want, why)
+	}
+	s.claim(fmt.Sprintf("/version on herd/%s is %s: %s", lv, want, why),
+		fmt.Sprintf("debugfs, in disk.img at %d MiB, where lvm2's pvck says it is", at.Offset>>20))
+	return nil
+}
+
+// onInstance checks what is on an instance's disk, which is a snapshot and so only the engine can
+// put together; the disk is the one its definition in libvirt names.
+func (s *stage) onInstance(ctx context.Context, name, want string) error {
+	xml, err := s.command(ctx, "virsh", "dumpxml", s.guest(name)).Output()
+	if err != nil {
+		return fmt.Errorf("virsh dumpxml %s: %w", s.guest(name), err)
+	}
+	uri, err := lab.DiskURI(xml)
+	if err != nil {
+		return err
+	}
+	got, err := lab.ReadFile(ctx, uri, lab.Extent{}, "version")
+	if err != nil {
+		return err
+	}
+	if got != want+"\n" {
+		return fmt.Errorf("/version on the disk of %s is %q, and not %q", s.guest(name), got, want)
+	}
+	s.claim(fmt.Sprintf("/version on the disk of %s is %s", s.guest(name), want), "debugfs, on a copy by qemu-img")
+	return nil
+}
+
+// merged waits until the metadata, as lvm2 reads it, holds no snapshot that is being merged.
+func (s *stage) merged(ctx context.Context) error {
+	return s.wait(ctx, "merged", func() (bool, error) {
+		merging, err := lab.Merging(ctx, filepath.Join(s.dir, "disk.img"))
+		return !merging, err
+	})
+}
+
+// wait asks until it is so.
+func (s *stage) wait(ctx context.Context, what string, so func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, guestDeadline)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if yes, err := so(); yes || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not %s after %s", what, guestDeadline)
+		case <-tick.C:
+		}
+	}
+}

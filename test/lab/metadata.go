@@ -1,0 +1,49 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Merging tells whether the metadata, as lvm2's pvck reads it, holds a snapshot on its way into its
+// origin.
+func Merging(ctx context.Context, pv string) (bool, error) {
+	text, err := pvck(ctx, pv)
+	return strings.Contains(text, "merging_store = "), err
+}
+
+func pvck(ctx context.Context, pv string) (string, error) {
+	return run(ctx, "lvm", "pvck", "--driverloaded", "n", "--dump", "metadata", pv)
+}
+
+// Where asks lvm2's own pvck where in the physical volume's file or device a linear logical volume
+// of one segment lies, so that its contents can be read past whatever else serves them.
+func Where(ctx context.Context, pv, lv string) (Extent, error) {
+	text, err := pvck(ctx, pv)
+	if err != nil {
+		return Extent{}, err
+	}
+	section := regexp.MustCompile(`(?s)\n` + regexp.QuoteMeta(lv) + ` \{.*?segment_count = 1\n\nsegment1 \{(.*?)\n\}`).FindStringSubmatch(text)
+	if section == nil {
+		return Extent{}, fmt.Errorf("lab: %s: pvck knows no logical volume %s of one segment", pv, lv)
+	}
+	number := func(in, pattern string) int64 {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(in)
+		if m == nil {
+			err = fmt.Errorf("lab: %s: pvck: no %s for %s", pv, pattern, lv)
+			return 0
+		}
+		n, _ := strconv.ParseInt(m[1], 10, 64)
+		return n
+	}
+	const sector = 512
+	extent := number(text, `extent_size = (\d+)`) * sector
+	at := Extent{
+		Offset: number(text, `pe_start = (\d+)`)*sector + number(section[1], `stripes = \[\s*"pv0", (\d+)`)*extent,
+		Length: number(section[1], `extent_count = (\d+)`) * extent,
+	}
+	return at, err
+}
