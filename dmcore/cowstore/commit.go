@@ -28,7 +28,7 @@ func (s *Store) Commit(ex []Exception) error {
 	if err := s.mayCommit(ex); err != nil || len(ex) == 0 {
 		return err
 	}
-	if err := s.append(ex); err != nil {
+	if err := s.extend(ex); err != nil {
 		return s.fail("commit", err)
 	}
 	for _, e := range ex {
@@ -76,8 +76,8 @@ func (s *Store) mayCommit(ex []Exception) error {
 	return nil
 }
 
-// append makes the exceptions durable behind the n that are.
-func (s *Store) append(ex []Exception) error {
+// extend makes the exceptions durable behind the n that are.
+func (s *Store) extend(ex []Exception) error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
@@ -109,27 +109,27 @@ func (s *Store) append(ex []Exception) error {
 		return err
 	}
 	s.area = newest
-	return nil
+	return s.dev.Sync()
 }
 
-// writeArea makes exceptions from..to-1 of an area durable.
+// writeArea writes exceptions from..to-1 of an area, and whatever shares their
+// blocks.
 func (s *Store) writeArea(area []byte, i, from, to uint64) error {
 	lo := from * exceptionSize / blockSize * blockSize
 	hi := (to*exceptionSize + blockSize - 1) / blockSize * blockSize
-	return writeSync(s.dev, area[lo:hi], s.g.offset(s.g.area(i))+int64(lo))
+	_, err := s.dev.WriteAt(area[lo:hi], s.g.offset(s.g.area(i))+int64(lo))
+	return err
 }
 
 // sweep zeroes what a torn write left behind the end of the list, lest it come
-// back to life as a part of it.
+// back to life as a part of it. It is durable with the sync that every change
+// begins or ends with; before that nothing is appended.
 func (s *Store) sweep() error {
 	if !s.litter {
 		return nil
 	}
-	if err := s.writeArea(s.area, s.n/s.g.epa, s.n%s.g.epa, s.g.epa); err != nil {
-		return err
-	}
 	s.litter = false
-	return nil
+	return s.writeArea(s.area, s.n/s.g.epa, s.n%s.g.epa, s.g.epa)
 }
 
 // fail remembers that the store on disk is not known any more.

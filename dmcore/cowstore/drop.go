@@ -72,5 +72,8 @@ func (s *Store) truncate(left uint64) error {
 		}
 	}
 	clear(s.area[from*exceptionSize : to*exceptionSize])
-	return s.writeArea(s.area, target, from, to)
+	if err := s.writeArea(s.area, target, from, to); err != nil {
+		return err
+	}
+	return s.dev.Sync()
 }

@@ -133,12 +133,22 @@ func TestGoldenMerge(t *testing.T) {
 	if diff := cmp.Diff([]string{"2136/8192 24", "2072/8192 24", "48/8192 16", "40/8192 16", "16/8192 16"}, states); diff != "" {
 		t.Errorf("usage (-want +got)\n%s", diff)
 	}
+	once := golden(t)
+	if s, err = Open(once, 8); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropTail(s.Len()); err != nil {
+		t.Fatal(err)
+	}
 	empty := blockdev.NewMem(dev.Size())
 	if err := Format(empty, 8); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(contents(t, dev), contents(t, empty)) {
-		t.Error("the merged store is not an empty one")
+		t.Error("the store merged run by run is not an empty one")
+	}
+	if !bytes.Equal(contents(t, once), contents(t, empty)) {
+		t.Error("the store merged at once is not an empty one")
 	}
 }
 

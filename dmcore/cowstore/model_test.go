@@ -1,6 +1,7 @@
 package cowstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -46,8 +47,13 @@ type world struct {
 	mark  uint64
 }
 
+// newWorld makes a device full of old data but for the first sector, which says
+// that it is to become a store.
 func newWorld(t *testing.T, rng *rand.Rand, chunks int64, chunk dmcore.Sectors) *world {
-	return &world{t: t, rng: rng, dev: blockdev.NewCrash(chunks * chunk.Bytes()), chunk: chunk, data: map[uint64]uint64{}}
+	b := bytes.Repeat([]byte{0xa5}, int(chunks*chunk.Bytes()))
+	clear(b[:dmcore.SectorSize])
+	dev := blockdev.NewCrashOn(new(blockdev.Power), blockdev.NewMemBytes(b))
+	return &world{t: t, rng: rng, dev: dev, chunk: chunk, data: map[uint64]uint64{}}
 }
 
 // copy returns a world of its own, as it is after a clean end.
