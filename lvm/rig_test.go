@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -116,5 +117,7 @@ func testSeed(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// small is a device below the least size.
+// errTest is what a device is told to fail with.
+var errTest = errors.New("injected")
+
 func (r *rig) small() *blockdev.Crash { return blockdev.NewCrash(1 << 20) }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cowhand/dmcore"
+	"cowhand/hypervisor"
+	"cowhand/lvm"
+	"cowhand/orchestrator"
+)
+
+// The exit codes, kept for ever.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRefused     = 3 // nothing was changed
+	exitCheckFailed = 4 // the check failed and the trial was discarded
+	exitHalfway     = 5 // stopped half-way: cowhand recover
+	exitPending     = 6 // accepted, not finished yet
+	exitPlanned     = 7 // the plan has changes (--detailed-exitcode)
+	exitInterrupted = 130
+)
+
+// errPending is work that was accepted and waits or goes on behind us.
+var errPending = errors.New("accepted, not finished yet")
+
+// refusals are the errors that are found before anything is touched.
+var refusals = []struct {
+	err  error
+	code string // for search and scripts
+	hint string // a command to run, or what to do
+}{
+	{orchestrator.ErrSetExists, "E-EXISTS", "choose another name with --set, or see what there is: cowhand ls"},
+	{orchestrator.ErrNoSet, "E-NOSET", "cowhand ls"},
+	{orchestrator.ErrNotOnLV, "E-DISK", "cowhand guests"},
+	{orchestrator.ErrRunning, "E-RUNNING", ""},
+	{orchestrator.ErrHasTrial, "E-TRIAL", "cowhand ls"},
+	{orchestrator.ErrNoTrial, "E-NOTRIAL", "cowhand ls"},
+	{orchestrator.ErrDamaged, "E-INVALID", "cowhand rm SET"},
+	{orchestrator.ErrConflict, "E-CONFLICT", ""},
+	{orchestrator.ErrBadName, "E-NAME", ""},
+	{orchestrator.ErrGuestBusy, "E-BUSY", "wait for the other run, or see it: cowhand recover --list"},
+	{hypervisor.ErrNotFound, "E-NOGUEST", "cowhand guests"},
+	{hypervisor.ErrExists, "E-EXISTS", "cowhand guests"},
+	{hypervisor.ErrUnavailable, "E-LIBVIRT", "is libvirtd running? Another URI: --connect or LIBVIRT_DEFAULT_URI"},
+	{hypervisor.ErrNotAllowed, "E-DENIED", ""},
+	{lvm.ErrNotFound, "E-NOTFOUND", "cowhand lvm lvs"},
+	{lvm.ErrExists, "E-EXISTS", "cowhand lvm lvs"},
+	{lvm.ErrNoSpace, "E-SPACE", "free space (cowhand lvm vgs), remove a set (cowhand ls), or ask for less with --size"},
+	{lvm.ErrInvalid, "E-INVALID", ""},
+	{lvm.ErrInUse, "E-INUSE", ""},
+	{lvm.ErrMerging, "E-MERGING", "cowhand ls"},
+	{lvm.ErrMissingPV, "E-MISSING", "name all devices of the group: --devices or COWHAND_DEVICES"},
+	{lvm.ErrDuplicate, "E-DUPLICATE", "name only one of the copies: --devices or COWHAND_DEVICES"},
+	{lvm.ErrForeign, "E-FOREIGN", ""},
+	{lvm.ErrUnsupported, "E-UNSUPPORTED", ""},
+	{lvm.ErrMetadataFull, "E-METADATA", "remove volumes or tags that are not needed"},
+	{lvm.ErrCorrupt, "E-CORRUPT", "nothing was written; copies of the metadata are in the archive directory"},
+	{dmcore.ErrUnavailable, "E-ENGINE", "cowhand engine status"},
+}
+
+// report prints an error for people and returns the exit code.
+func (h *host) report(ctx context.Context, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var usage *usageError
+	var run *orchestrator.Failure
+	switch {
+	case errors.Is(err, errPending):
+		return exitPending
+	case errors.As(err, &usage):
+		h.complain("usage", err.Error(), "", "cowhand help")
+		return exitUsage
+	case errors.As(err, &run) && errors.Is(run.State, orchestrator.ErrUnfinished):
+		h.complain("E-HALFWAY", run.Error(), fmt.Sprintf("Stopped at: %s. Nothing is lost; the run can be finished.", run.Step), "cowhand recover")
+		return exitHalfway
+	case errors.As(err, &run):
+		what := fmt.Sprintf("It was at: %s. All was undone.", run.Step)
+		_, hint := classify(run.Err)
+		if ctx.Err() != nil {
+			h.complain("E-INTERRUPTED", "interrupted", what, "")
+			return exitInterrupted
+		}
+		h.complain("E-FAILED", run.Error(), what, hint)
+		return exitFailed
+	case ctx.Err() != nil:
+		h.complain("E-INTERRUPTED", "interrupted", "", "")
+		return exitInterrupted
+	}
+	code, hint := classify(err)
+	if h.changed || code == "" {
+		h.complain("E-FAILED", err.Error(), "", hint)
+		return exitFailed
+	}
+	h.complain(code, err.Error(), "Nothing was changed.", hint)
+	return exitRefused
+}
+
+func classify(err error) (code, hint string) {
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return r.code, r.hint
+		}
+	}
+	return "", ""
+}
+
+// complain prints what, why and what now.
+func (h *host) complain(code, what, state, hint string) {
+	lines := strings.Split(strings.TrimRight(what, "\n"), "\n")
+	for _, l := range lines {
+		fmt.Fprintf(h.stderr, "cowhand: error[%s]: %s\n", code, l)
+	}
+	if state != "" {
+		fmt.Fprintf(h.stderr, "  %s\n", state)
+	}
+	if hint != "" {
+		fmt.Fprintf(h.stderr, "  Run or do:  %s\n", hint)
+	}
+}

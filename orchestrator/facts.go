@@ -1,0 +1,122 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+
+	"cowhand/hypervisor"
+	"cowhand/lvm"
+)
+
+// Facts are what a plan is made from: the world at one moment, as values.
+type Facts struct {
+	Groups []*lvm.VG
+	States map[lvm.Ref]lvm.State
+	Sets   []*Set
+	Guests map[string]*GuestFacts
+}
+
+// GuestFacts is one guest as a plan sees it.
+type GuestFacts struct {
+	Name  string
+	UUID  string
+	State hypervisor.State
+	XML   string
+	Disks []GuestDisk
+}
+
+// GuestDisk is a disk of a guest and the volume behind it.
+type GuestDisk struct {
+	hypervisor.Disk
+	LV   lvm.Ref
+	OnLV bool
+}
+
+// Facts looks at all volumes, guests and sets.
+func (o *Orchestrator) Facts(ctx context.Context) (*Facts, error) {
+	f := &Facts{States: map[lvm.Ref]lvm.State{}, Guests: map[string]*GuestFacts{}}
+	var err error
+	if f.Groups, err = o.World.Volumes.Groups(ctx); err != nil {
+		return nil, err
+	}
+	f.Sets = Sets(f.Groups)
+	for _, vg := range f.Groups {
+		states, err := o.World.Volumes.States(ctx, vg)
+		if err != nil {
+			return nil, err
+		}
+		for lv, st := range states {
+			f.States[lvm.Ref{VG: vg.Name, LV: lv}] = st
+		}
+	}
+	if o.World.Guests == nil {
+		return f, nil
+	}
+	guests, err := o.World.Guests.Guests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range guests {
+		gf, err := o.guestFacts(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		f.Guests[gf.Name] = gf
+	}
+	return f, nil
+}
+
+func (o *Orchestrator) guestFacts(ctx context.Context, g hypervisor.Guest) (*GuestFacts, error) {
+	state, err := g.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	xml, err := g.XML(ctx)
+	if err != nil {
+		return nil, err
+	}
+	disks, err := hypervisor.Disks(xml)
+	if err != nil {
+		return nil, fmt.Errorf("guest %s: %w", g.Name(), err)
+	}
+	gf := &GuestFacts{Name: g.Name(), UUID: g.UUID(), State: state, XML: xml}
+	for _, d := range disks {
+		ref, ok := o.World.Disks.Locate(d)
+		gf.Disks = append(gf.Disks, GuestDisk{d, ref, ok})
+	}
+	return gf, nil
+}
+
+// Guest returns a guest's facts, nil if there is no such guest.
+func (f *Facts) Guest(name string) *GuestFacts { return f.Guests[name] }
+
+// Set returns the set of that name, nil if there is none.
+func (f *Facts) Set(name string) *Set {
+	for _, s := range f.Sets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Of lists the sets of a guest with that role, oldest first; an empty role
+// means any.
+func (f *Facts) Of(guest string, role Role) []*Set {
+	var sets []*Set
+	for _, s := range f.Sets {
+		if s.Guest == guest && (role == "" || s.Role == role) {
+			sets = append(sets, s)
+		}
+	}
+	return sets
+}
+
+func (f *Facts) group(name string) *lvm.VG {
+	for _, vg := range f.Groups {
+		if vg.Name == name {
+			return vg
+		}
+	}
+	return nil
+}

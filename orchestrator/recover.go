@@ -1,0 +1,129 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"cowhand/orchestrator/journal"
+)
+
+// Outcome is what became of an unfinished run.
+type Outcome struct {
+	Run      string `json:"run"`
+	Workflow string `json:"workflow"`
+	Subject  string `json:"subject"`
+	Step     string `json:"step,omitempty"` // where it stood
+	Result   string `json:"result"`         // "unfinished", "running", "finished", "undone", "failed"
+	Err      error  `json:"-"`
+}
+
+// List tells which runs have not ended and changes nothing.
+func (o *Orchestrator) List() ([]Outcome, error) {
+	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
+		out.Result = "unfinished"
+		out.Err = run.Close()
+	})
+}
+
+// Recover finishes or undoes every run whose process died: those that had
+// passed their point of no return are finished, the others undone. One that
+// fails does not keep it from the rest.
+func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
+	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
+		unlock, err := o.World.Files.LockGuests(p.Guests)
+		if err != nil {
+			out.Result, out.Err = "failed", errors.Join(err, run.Close())
+			return
+		}
+		defer unlock()
+		if at.reached >= p.NoReturn && !at.undoing {
+			out.Result = "finished"
+			out.Err = o.finish(ctx, run, p, at.next)
+		} else {
+			out.Result = "undone"
+			if state, err := o.undo(ctx, run, p, at.reached); state != ErrUndone {
+				out.Err = err
+			}
+		}
+		if out.Err != nil {
+			out.Result = "failed"
+		}
+	})
+}
+
+// each calls f for every unfinished run of a dead process.
+func (o *Orchestrator) each(f func(*journal.Run, *Plan, position, *Outcome)) ([]Outcome, error) {
+	ids, err := o.Journal.Unfinished()
+	if err != nil {
+		return nil, err
+	}
+	var outs []Outcome
+	for _, id := range ids {
+		out := Outcome{Run: id}
+		run, recs, err := o.Journal.Take(id)
+		if err != nil {
+			out.Result, out.Err = "failed", err
+			if errors.Is(err, journal.ErrRunning) {
+				out.Result, out.Err = "running", nil
+			}
+			outs = append(outs, out)
+			continue
+		}
+		p, at, err := replay(recs)
+		if err != nil {
+			out.Result, out.Err = "failed", errors.Join(fmt.Errorf("run %s: %w", id, err), run.Close())
+			outs = append(outs, out)
+			continue
+		}
+		if p == nil { // it died before the plan was durable: nothing was touched
+			out.Result, out.Err = "undone", run.End("undone")
+			outs = append(outs, out)
+			continue
+		}
+		out.Workflow, out.Subject = p.Workflow, p.Subject
+		if at.reached >= 0 {
+			out.Step = p.Steps[at.reached].String()
+		}
+		f(run, p, at, &out)
+		outs = append(outs, out)
+	}
+	return outs, nil
+}
+
+// position is how far a run came.
+type position struct {
+	reached int  // the last step that was begun, -1 for none
+	next    int  // the first step that was not done
+	undoing bool // it was on its way back
+}
+
+// replay reads a run's records. The plan is nil if the journal is empty.
+func replay(recs []journal.Record) (*Plan, position, error) {
+	at := position{reached: -1}
+	if len(recs) == 0 {
+		return nil, at, nil
+	}
+	if recs[0].Kind != journal.Begin {
+		return nil, at, fmt.Errorf("begins with %q: %w", recs[0].Kind, journal.ErrCorrupt)
+	}
+	p := new(Plan)
+	if err := json.Unmarshal(recs[0].Data, p); err != nil {
+		return nil, at, err
+	}
+	for _, r := range recs[1:] {
+		if r.Kind != journal.End && (r.Step < 0 || r.Step >= len(p.Steps)) {
+			return nil, at, fmt.Errorf("record %d names step %d of %d: %w", r.Seq, r.Step, len(p.Steps), journal.ErrCorrupt)
+		}
+		switch r.Kind {
+		case journal.Doing:
+			at.reached = max(at.reached, r.Step)
+		case journal.Done:
+			at.next = r.Step + 1
+		case journal.Undoing:
+			at.undoing = true
+		}
+	}
+	return p, at, nil
+}

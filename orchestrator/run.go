@@ -1,0 +1,131 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"cowhand/orchestrator/journal"
+)
+
+// Orchestrator runs plans in a world and keeps their journals in a folder.
+type Orchestrator struct {
+	World   *World
+	Journal *journal.Dir
+}
+
+// Failure is a run that did not reach its end. It matches [ErrUndone] when the
+// world is as it was before, [ErrUnfinished] when recovery has to finish it.
+type Failure struct {
+	Run   string
+	Step  string // the step that failed
+	Err   error  // why
+	Undo  error  // what went wrong while undoing, nil if nothing did
+	State error  // ErrUndone or ErrUnfinished
+}
+
+func (f *Failure) Error() string {
+	msg := f.Err.Error()
+	if f.Undo != nil {
+		msg += "; undo: " + f.Undo.Error()
+	}
+	return msg
+}
+
+// Unwrap gives the cause and the state the run was left in.
+func (f *Failure) Unwrap() []error { return []error{f.Err, f.State} }
+
+// Run writes the plan to a new journal and does its steps. When a step fails,
+// or ctx ends, before the point of no return, what was done is undone; after
+// it, the run is left for [Orchestrator.Recover].
+func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
+	unlock, err := o.World.Files.LockGuests(p.Guests)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	id, err := o.newID(p)
+	if err != nil {
+		return err
+	}
+	run, err := o.Journal.Begin(id, p)
+	if err != nil {
+		return fmt.Errorf("journal of run %s: %w", id, err)
+	}
+	return o.finish(ctx, run, p, 0)
+}
+
+func (o *Orchestrator) newID(p *Plan) (string, error) {
+	var r [2]byte
+	if _, err := io.ReadFull(o.World.Random, r[:]); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s-%s-%s", o.World.Now().UTC().Format("20060102T150405"), p.Workflow, hex.EncodeToString(r[:])), nil
+}
+
+// finish does the steps from next on and ends the journal.
+func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, next int) error {
+	for i := next; i < len(p.Steps); i++ {
+		err := o.do(ctx, run, p, i)
+		if err == nil {
+			continue
+		}
+		f := &Failure{Run: run.ID, Step: p.Steps[i].String(), Err: err}
+		if i >= p.NoReturn {
+			f.State = ErrUnfinished
+			return errors.Join(f, run.Close())
+		}
+		ctx, cancel := cleanup(ctx)
+		defer cancel()
+		f.State, f.Undo = o.undo(ctx, run, p, i)
+		return f
+	}
+	return run.End("done")
+}
+
+func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int) error {
+	s := p.Steps[i]
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := run.Append(journal.Record{Kind: journal.Doing, Step: i}); err != nil {
+		return err
+	}
+	o.tell(run, p, i, "doing", nil)
+	if err := s.Do(ctx, o.World); err != nil {
+		o.tell(run, p, i, "failed", err)
+		return errors.Join(err, run.Append(journal.Record{Kind: journal.Failed, Step: i, Result: err.Error()}))
+	}
+	o.tell(run, p, i, "done", nil)
+	return run.Append(journal.Record{Kind: journal.Done, Step: i})
+}
+
+// undo takes back steps last..0 and ends the journal. If a step cannot be taken
+// back, the rest is still tried and the run stays open for recovery.
+func (o *Orchestrator) undo(ctx context.Context, run *journal.Run, p *Plan, last int) (state, err error) {
+	for i := last; i >= 0; i-- {
+		if e := run.Append(journal.Record{Kind: journal.Undoing, Step: i}); e != nil {
+			return ErrUnfinished, errors.Join(err, e, run.Close())
+		}
+		o.tell(run, p, i, "undoing", nil)
+		if e := p.Steps[i].Undo(ctx, o.World); e != nil {
+			o.tell(run, p, i, "failed", e)
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.Steps[i], e))
+			continue
+		}
+		o.tell(run, p, i, "undone", nil)
+		if e := run.Append(journal.Record{Kind: journal.Undone, Step: i}); e != nil {
+			return ErrUnfinished, errors.Join(err, e, run.Close())
+		}
+	}
+	if err != nil {
+		return ErrUnfinished, errors.Join(err, run.Close())
+	}
+	return ErrUndone, run.End("undone")
+}
+
+func (o *Orchestrator) tell(run *journal.Run, p *Plan, i int, what string, err error) {
+	o.World.tell(Event{Run: run.ID, Step: i + 1, Of: len(p.Steps), What: what, Text: p.Steps[i].String(), Err: err})
+}

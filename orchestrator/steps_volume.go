@@ -1,0 +1,245 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cowhand/dmcore"
+	"cowhand/lvm"
+)
+
+// CutSet takes the snapshots of one or several sets at one instant, with one
+// metadata commit in each volume group.
+type CutSet struct {
+	Sets  []Set          `json:"sets"`
+	Size  lvm.Size       `json:"size"`
+	Chunk dmcore.Sectors `json:"chunk"`
+}
+
+func (s *CutSet) kind() string { return "cut_set" }
+
+func (s *CutSet) String() string {
+	var parts []string
+	for i := range s.Sets {
+		for _, m := range s.Sets[i].Members {
+			parts = append(parts, fmt.Sprintf("%s of %s", m.Snapshot, m.Origin))
+		}
+	}
+	return fmt.Sprintf("snapshot %s (%s each, at one instant)", strings.Join(parts, ", "), s.Size)
+}
+
+// Do cuts what is not there yet. Volumes are cut all or none, so finding all
+// members means that it was done; finding some, that somebody interfered.
+func (s *CutSet) Do(ctx context.Context, w *World) error {
+	have, err := existing(ctx, w, s.Sets)
+	if err != nil {
+		return err
+	}
+	var reqs []lvm.SnapshotRequest
+	for i := range s.Sets {
+		set := &s.Sets[i]
+		for _, m := range set.Members {
+			if have[m.Snapshot] {
+				continue
+			}
+			reqs = append(reqs, s.request(set, m))
+		}
+	}
+	if len(reqs) == 0 {
+		return nil
+	}
+	if len(have) > 0 {
+		return fmt.Errorf("%s: only %d of its snapshots exist: %w", s.Sets[0].Name, len(have), ErrSetExists)
+	}
+	return w.Volumes.Snapshot(ctx, reqs)
+}
+
+// Undo removes what carries the sets' tags.
+func (s *CutSet) Undo(ctx context.Context, w *World) error {
+	return removeMembers(ctx, w, s.Sets)
+}
+
+// existing tells which members are there and carry their set's tag. A volume
+// of a member's name without it is somebody else's: lvm.ErrExists.
+func existing(ctx context.Context, w *World, sets []Set) (map[lvm.Ref]bool, error) {
+	groups, err := w.Volumes.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	have := map[lvm.Ref]bool{}
+	for i := range sets {
+		for _, m := range sets[i].Members {
+			lv := find(groups, m.Snapshot)
+			switch {
+			case lv == nil:
+			case readTags(lv.Tags)["set"] == sets[i].Name:
+				have[m.Snapshot] = true
+			default:
+				return nil, fmt.Errorf("%s is not of set %q: %w", m.Snapshot, sets[i].Name, lvm.ErrExists)
+			}
+		}
+	}
+	return have, nil
+}
+
+func find(groups []*lvm.VG, ref lvm.Ref) *lvm.LV {
+	for _, vg := range groups {
+		if vg.Name == ref.VG {
+			return vg.LV(ref.LV)
+		}
+	}
+	return nil
+}
+
+func removeMembers(ctx context.Context, w *World, sets []Set) error {
+	have, err := existing(ctx, w, sets)
+	if err != nil || len(have) == 0 {
+		return err
+	}
+	var refs []lvm.Ref
+	for r := range have {
+		refs = append(refs, r)
+	}
+	slices.SortFunc(refs, lvm.Ref.Compare)
+	if err := w.Volumes.WaitClosed(ctx, refs); err != nil {
+		return err
+	}
+	return w.Volumes.Remove(ctx, refs)
+}
+
+// RemoveSet removes the snapshots of a set.
+type RemoveSet struct {
+	Set Set `json:"set"`
+}
+
+func (s *RemoveSet) kind() string { return "remove_set" }
+
+func (s *RemoveSet) String() string {
+	return "remove " + joinRefs(s.Set.Snapshots())
+}
+
+// Do removes what is still there.
+func (s *RemoveSet) Do(ctx context.Context, w *World) error {
+	return removeMembers(ctx, w, []Set{s.Set})
+}
+
+// Undo cannot bring contents back; plans never undo past it.
+func (s *RemoveSet) Undo(context.Context, *World) error { return errNoUndo(s) }
+
+func errNoUndo(s Step) error { return fmt.Errorf("%s cannot be undone", s) }
+
+// StartMerge makes the origins show what their snapshots hold; copying begins.
+type StartMerge struct {
+	Members []Member `json:"members"`
+}
+
+func (s *StartMerge) kind() string { return "start_merge" }
+
+func (s *StartMerge) String() string {
+	var parts []string
+	for _, m := range s.Members {
+		parts = append(parts, fmt.Sprintf("%s into %s", m.Snapshot, m.Origin))
+	}
+	return "merge " + strings.Join(parts, ", ")
+}
+
+// Do starts the merges that have not begun. A snapshot that is gone was merged
+// by an earlier attempt.
+func (s *StartMerge) Do(ctx context.Context, w *World) error {
+	refs, err := present(ctx, w, s.Members)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	var closed []lvm.Ref
+	for _, m := range s.Members {
+		closed = append(closed, m.Origin, m.Snapshot)
+	}
+	if err := w.Volumes.WaitClosed(ctx, closed); err != nil {
+		return err
+	}
+	starts, err := w.Volumes.StartMerge(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for _, st := range starts {
+		if !st.Started {
+			err = errors.Join(err, fmt.Errorf("%s: merge waits: %s: %w", st.Snapshot, st.Why, lvm.ErrInUse))
+		}
+	}
+	return err
+}
+
+// Undo cannot stop a merge; plans never undo past it.
+func (s *StartMerge) Undo(context.Context, *World) error { return errNoUndo(s) }
+
+// FinishMerge waits until everything is copied and drops the snapshots.
+type FinishMerge struct {
+	Members  []Member      `json:"members"`
+	Interval time.Duration `json:"interval"`
+}
+
+func (s *FinishMerge) kind() string { return "finish_merge" }
+
+func (s *FinishMerge) String() string {
+	var parts []string
+	for _, m := range s.Members {
+		parts = append(parts, m.Origin.String())
+	}
+	return "wait until " + strings.Join(parts, ", ") + " is merged, drop the snapshot"
+}
+
+// Do waits for what is not merged yet.
+func (s *FinishMerge) Do(ctx context.Context, w *World) error {
+	refs, err := present(ctx, w, s.Members)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	return w.Volumes.WaitMerge(ctx, refs, s.Interval, func(p lvm.MergeProgress) {
+		w.tell(Event{What: "merging", Volume: p.Snapshot.String(), Percent: p.Percent, Left: p.Left.Bytes(),
+			Text: fmt.Sprintf("%s: merged: %.1f%%", p.Snapshot, p.Percent)})
+	})
+}
+
+// Undo has nothing to take back.
+func (s *FinishMerge) Undo(context.Context, *World) error { return errNoUndo(s) }
+
+// present lists the snapshots of members that still exist.
+func present(ctx context.Context, w *World, members []Member) ([]lvm.Ref, error) {
+	groups, err := w.Volumes.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var refs []lvm.Ref
+	for _, m := range members {
+		if find(groups, m.Snapshot) != nil {
+			refs = append(refs, m.Snapshot)
+		}
+	}
+	return refs, nil
+}
+
+func joinRefs(refs []lvm.Ref) string {
+	parts := make([]string, len(refs))
+	for i, r := range refs {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ForgetSet removes what the state directory keeps of a set that is gone.
+type ForgetSet struct {
+	Set string `json:"set"`
+}
+
+func (s *ForgetSet) kind() string   { return "forget_set" }
+func (s *ForgetSet) String() string { return "forget the saved definition of " + s.Set }
+
+// Do removes the files.
+func (s *ForgetSet) Do(_ context.Context, w *World) error { return w.Files.forgetSet(s.Set) }
+
+// Undo cannot bring them back; plans never undo past it.
+func (s *ForgetSet) Undo(context.Context, *World) error { return errNoUndo(s) }
