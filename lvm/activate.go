@@ -60,22 +60,6 @@ func (vg *VG) Unit(name string) ([]*LV, error) {
 	return unit, nil
 }
 
-// DeviceUUIDs lists every device the volume's unit can have, now or in another
-// state of the metadata: what to look up before [PlanDevices].
-func (vg *VG) DeviceUUIDs(name string) ([]dmcore.UUID, error) {
-	unit, err := vg.Unit(name)
-	if err != nil {
-		return nil, err
-	}
-	var uuids []dmcore.UUID
-	for _, lv := range unit {
-		for _, layer := range []string{layerReal, layerCOW, ""} {
-			uuids = append(uuids, vg.uuid(lv, layer))
-		}
-	}
-	return uuids, nil
-}
-
 func (vg *VG) uuid(lv *LV, layer string) dmcore.UUID {
 	return dmcore.BuildUUID(string(vg.ID), string(lv.ID), layer)
 }

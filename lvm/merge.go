@@ -59,24 +59,3 @@ func (vg *VG) FinishMerge(snap string) error {
 	vg.drop(map[string]bool{snap: true, k.helper.Name: true})
 	return nil
 }
-
-// Detach makes plain volumes of snapshots: what lvm2 commits before it removes
-// one, so that the extents stay taken until no device uses them. A snapshot that
-// is being merged is detached too. What is left in it is a store of exceptions,
-// good for nothing but removal.
-func (vg *VG) Detach(snaps ...string) error {
-	links := vg.links()
-	gone := map[string]bool{}
-	for _, snap := range snaps {
-		k, ok := links.byCOW[snap]
-		if !ok || vg.LV(snap) == nil {
-			return vg.fail(snap, "detach", ErrNotFound)
-		}
-		gone[k.helper.Name] = true
-	}
-	for _, snap := range snaps {
-		vg.LV(snap).setStatus(statusVisible, true)
-	}
-	vg.drop(gone)
-	return nil
-}

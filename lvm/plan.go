@@ -105,9 +105,9 @@ func (p Plan) Undo() []Step {
 }
 
 // PlanDevices plans how to get from the devices there are to those wanted. have
-// are those of the units concerned (see [VG.DeviceUUIDs]), before and after the
-// change, and no others: what is there and not wanted is removed. want is in
-// the order of [VG.Activations], one unit after another.
+// are those of the units concerned, before and after the change, in any layer,
+// and no others: what is there and not wanted is removed. want is in the order
+// of [VG.Activations], one unit after another.
 //
 // A device that is suspended, or has a table loaded that never became live, was
 // left so by someone who died: it is brought to what is wanted as well.
