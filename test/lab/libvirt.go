@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,9 @@ import (
 
 //go:embed private-libvirt
 var privateLibvirt string
+
+// namespaces runs a command in namespaces of its own, and kills all in them when it dies itself.
+var namespaces = []string{"unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"}
 
 // Libvirt is a libvirt daemon of our own. URI reaches it; no other client does by accident.
 //
@@ -55,7 +59,7 @@ func StartLibvirt(ctx context.Context, dir string) (*Libvirt, error) {
 	shell := []string{"sh", "-c", privateLibvirt, "private-libvirt", daemon, dir, cache}
 	if os.Geteuid() == 0 {
 		l.URI = "qemu:///system?socket=" + filepath.Join(dir, socket)
-		shell = append([]string{"unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"}, shell...)
+		shell = slices.Concat(namespaces, shell)
 	} else {
 		l.URI = "qemu:///session?socket=" + filepath.Join(dir, "run", "libvirt", socket)
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,19 +21,28 @@ func Need(t testing.TB, programs ...string) {
 			missing = append(missing, p)
 		}
 	}
-	if len(missing) == 0 {
-		return
+	if len(missing) > 0 {
+		skip(t, "missing programs: "+strings.Join(missing, " "))
 	}
+}
+
+func skip(t testing.TB, why string) {
+	t.Helper()
 	if os.Getenv("COWHAND_LAB_REQUIRED") == "1" {
-		t.Fatalf("missing programs: %s", strings.Join(missing, " "))
+		t.Fatal(why)
 	}
-	t.Skipf("missing programs: %s", strings.Join(missing, " "))
+	t.Skip(why)
 }
 
 // NeedGuest is Need for all that a guest under a private libvirt takes.
 func NeedGuest(t testing.TB) {
 	t.Helper()
 	Need(t, "qemu-system-x86_64", "qemu-nbd", "qemu-img", "virsh", "libvirtd|virtqemud", "unshare", "busybox", "mke2fs", "debugfs")
+	if os.Geteuid() == 0 {
+		if out, err := exec.Command(namespaces[0], slices.Concat(namespaces[1:], []string{"true"})...).CombinedOutput(); err != nil {
+			skip(t, "no namespaces for a private libvirt: "+strings.TrimSpace(string(out)))
+		}
+	}
 }
 
 // look finds a program by name, or by the first of several names joined by "|".
