@@ -60,6 +60,9 @@ var refusals = []struct {
 	{lvm.ErrUnsupported, "E-UNSUPPORTED", ""},
 	{lvm.ErrMetadataFull, "E-METADATA", "remove volumes or tags that are not needed"},
 	{lvm.ErrCorrupt, "E-CORRUPT", "nothing was written; copies of the metadata are in the archive directory"},
+	{lvm.ErrInactive, "E-INACTIVE", ""},
+	{errDeclined, "E-DECLINED", ""},
+	{errors.ErrUnsupported, "E-UNSUPPORTED", ""},
 	{dmcore.ErrUnavailable, "E-ENGINE", "cowhand engine status"},
 }
 
@@ -73,6 +76,8 @@ func (h *host) report(ctx context.Context, err error) int {
 	switch {
 	case errors.Is(err, errPending):
 		return exitPending
+	case errors.Is(err, errPlanned):
+		return exitPlanned
 	case errors.As(err, &usage):
 		h.complain("usage", err.Error(), "", "cowhand help")
 		return exitUsage
@@ -123,3 +128,9 @@ func (h *host) complain(code, what, state, hint string) {
 		fmt.Fprintf(h.stderr, "  Run or do:  %s\n", hint)
 	}
 }
+
+// errPlanned is a dry run that has something to do, for --detailed-exitcode.
+var errPlanned = errors.New("plan has changes")
+
+// errDeclined is a question that was not answered with yes.
+var errDeclined = errors.New("declined")

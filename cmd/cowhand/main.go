@@ -19,7 +19,7 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	h := &host{stdin: stdin, stdout: stdout, stderr: stderr}
+	h := &host{stdin: stdin, stdout: stdout, stderr: stderr, args: args[min(1, len(args)):]}
 	app := newApp(h)
 	args, err := flagsFirst(app, args)
 	if err == nil {

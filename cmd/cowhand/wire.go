@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+	"cowhand/dmcore/engine"
+	"cowhand/hypervisor"
+	"cowhand/hypervisor/libvirt"
+	"cowhand/lvm"
+	"cowhand/orchestrator"
+	"cowhand/orchestrator/journal"
+)
+
+// dial connects to the engine, which is started if it does not run.
+func (h *host) dial(ctx context.Context) (*engine.Client, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	paths, err := h.devicePaths()
+	if err != nil {
+		return nil, err
+	}
+	c, err := engine.EnsureRunning(ctx, h.runDir, func() *exec.Cmd {
+		args := []string{"--run-dir", h.runDir, "--lvm-dir", h.lvmDir, "--lock-dir", h.lockDir}
+		for _, p := range paths {
+			args = append(args, "--devices", p)
+		}
+		return exec.Command(exe, append(args, "engine", "serve")...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(c.Close)
+	return c, nil
+}
+
+// volumes is the engine for changes of volumes, on the devices of the daemon.
+func (h *host) volumes(ctx context.Context) (*lvm.Engine, error) {
+	if h.lvm != nil {
+		return h.lvm, nil
+	}
+	c, err := h.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	paths, err := h.devicePaths()
+	if err != nil {
+		return nil, err
+	}
+	h.lvm = h.newEngine(dmcore.NewClient(c), paths)
+	return h.lvm, nil
+}
+
+func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
+	name, _ := os.Hostname() // a note in the metadata; none is fine
+	e := &lvm.Engine{
+		Store: &lvm.Store{Devices: paths, Open: openDevice, Command: h.commandLine(), Host: name, System: system()},
+		DM:    dm,
+		Locks: lvm.Locks{Dir: h.lockDir},
+		Host:  name,
+	}
+	if h.lvmDir != "" {
+		e.Store.Archive = &lvm.Archive{Dir: h.lvmDir}
+	}
+	if h.verbose {
+		e.Trace = func(step string) error { h.note("  %s", step); return nil }
+	}
+	return e
+}
+
+func openDevice(path string, write bool) (blockdev.Device, error) {
+	return blockdev.OpenFile(path, !write)
+}
+
+// commandLine is what the metadata says wrote it.
+func (h *host) commandLine() string {
+	return "cowhand " + strings.Join(h.args, " ")
+}
+
+func system() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	text := func(b []byte) string { return unix.ByteSliceToString(b) }
+	return strings.Join([]string{text(u.Sysname[:]), text(u.Nodename[:]), text(u.Release[:]), text(u.Version[:]), text(u.Machine[:])}, " ")
+}
+
+// devicePaths are the physical volumes to look at, absolute: the daemon lives
+// elsewhere.
+func (h *host) devicePaths() ([]string, error) {
+	var patterns []string
+	for _, p := range h.devices {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		patterns = append(patterns, abs)
+	}
+	return lvm.FindDevices(patterns)
+}
+
+// engineServe is the daemon.
+func (h *host) engineServe(ctx context.Context, _ *cli.Context) error {
+	owner, users := qemuUsers(h.qemuUsers)
+	err := engine.Serve(ctx, engine.Config{
+		RunDir: h.runDir, NBDOwner: owner, NBDUsers: users, Version: version, Log: h.logger(),
+		Open: func(ref dmcore.Dev) (blockdev.Device, error) { return openDevice(devicePath(ref), true) },
+		Restore: func(ctx context.Context, ctl dmcore.Control, was []engine.Was) error {
+			var tables []dmcore.Table
+			var memory []lvm.Remembered
+			for _, w := range was {
+				tables = append(tables, w.Table)
+				merging := len(w.Table) == 1 && w.Table[0].Target.Type() == "snapshot-merge"
+				memory = append(memory, lvm.Remembered{UUID: w.Info.UUID, Merging: merging, Open: w.Open})
+			}
+			e, err := h.daemonEngine(ctl, tables)
+			if err == nil {
+				err = e.Restore(ctx, memory)
+			}
+			if err != nil { // the volumes that could be restored are worth serving
+				h.logger().Error("restore", "err", err)
+			}
+			return nil
+		},
+		Repair: func(ctx context.Context, ctl dmcore.Control, left []dmcore.Info) error {
+			tables, err := allTables(ctx, dmcore.NewClient(ctl))
+			if err != nil {
+				return err
+			}
+			e, err := h.daemonEngine(ctl, tables)
+			if err != nil {
+				return err
+			}
+			return e.Reconcile(ctx, left)
+		},
+		Ready: func() {
+			if err := engine.NotifyReady(nil); err != nil {
+				h.logger().Error("report that the engine is ready", "err", err)
+			}
+		},
+	})
+	return errors.Join(err, engine.NotifyReady(err))
+}
+
+// daemonEngine looks at the devices the daemon was told of and at those that
+// tables stand on: commands may have named others since.
+func (h *host) daemonEngine(ctl dmcore.Control, tables []dmcore.Table) (*lvm.Engine, error) {
+	paths, err := h.devicePaths()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		for _, d := range t.Devs() {
+			if filepath.IsAbs(string(d)) && !slices.Contains(paths, string(d)) {
+				paths = append(paths, string(d))
+			}
+		}
+	}
+	return h.newEngine(dmcore.NewClient(ctl), paths), nil
+}
+
+func allTables(ctx context.Context, dm *dmcore.Client) ([]dmcore.Table, error) {
+	infos, err := dm.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var tables []dmcore.Table
+	for _, i := range infos {
+		t, err := dm.Table(ctx, i.UUID)
+		if err != nil && !errors.Is(err, dmcore.ErrNotFound) {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+// devicePath is the file of a table's reference: a path, or "major:minor".
+func devicePath(ref dmcore.Dev) string {
+	if filepath.IsAbs(string(ref)) {
+		return string(ref)
+	}
+	return filepath.Join("/dev/block", string(ref))
+}
+
+// qemuUsers are the numbers of libvirt's QEMU users on this host. The first
+// owns the socket.
+func qemuUsers(names []string) (owner int, uids []int) {
+	for _, name := range names {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		if uid, err := strconv.Atoi(u.Uid); err == nil {
+			uids = append(uids, uid)
+		}
+	}
+	if len(uids) > 0 {
+		owner = uids[0]
+	}
+	return owner, uids
+}
+
+// orchestrator is the layer of workflows.
+func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, error) {
+	volumes, err := h.volumes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := journal.Open(filepath.Join(h.stateDir, "runs"))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := h.hypervisor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := conn.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	addresses := &nbdAddresses{socket: engine.Socket(h.runDir)}
+	if hypervisor.ReconnectSupported(v) {
+		addresses.reconnect = reconnectSeconds
+	}
+	return &orchestrator.Orchestrator{
+		World: &orchestrator.World{
+			Guests: conn, Volumes: volumes, Disks: addresses,
+			Files:     &orchestrator.Files{Dir: h.stateDir},
+			FreshMAC:  hypervisor.MACs(random64),
+			FreshUUID: func() string { return hypervisor.NewUUID(random64) },
+			Now:       time.Now, Random: rand.Reader, Progress: h.progress,
+		},
+		Journal: runs,
+	}, nil
+}
+
+// reconnectSeconds is how long a guest's disk waits for an engine that was
+// killed; one starts within a second of the next command.
+const reconnectSeconds = 3600
+
+func random64() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// hypervisor connects to libvirt and runs its events.
+func (h *host) hypervisor(ctx context.Context) (*libvirt.Conn, error) {
+	conn, err := libvirt.Open(ctx, h.uri)
+	if err != nil {
+		return nil, err
+	}
+	events, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- conn.Run(events) }()
+	h.onClose(func() error {
+		stop()
+		return errors.Join(<-done, conn.Close())
+	})
+	return conn, nil
+}
+
+// nbdAddresses is how guests reach volumes of the userspace engine.
+type nbdAddresses struct {
+	socket    string
+	reconnect int
+}
+
+// Source is the export of the volume.
+func (a *nbdAddresses) Source(r lvm.Ref) hypervisor.DiskSource {
+	return hypervisor.DiskSource{Export: r.String(), Socket: a.socket, Reconnect: a.reconnect}
+}
+
+// Locate knows the exports of our engine's socket, and block devices that are
+// named as volumes.
+func (a *nbdAddresses) Locate(d hypervisor.Disk) (lvm.Ref, bool) {
+	switch d.Kind {
+	case hypervisor.NBD:
+		if d.Socket != a.socket || d.Format != "raw" && d.Format != "" {
+			return lvm.Ref{}, false
+		}
+		ref, err := lvm.ParseRef(d.Source)
+		return ref, err == nil
+	}
+	return lvm.Ref{}, false
+}
+
+var _ orchestrator.Addresses = (*nbdAddresses)(nil)

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"cowhand/orchestrator"
+)
+
+const groupWorkflows = "workflows"
+
+// facts opens the layers and looks at the world.
+func (h *host) facts(ctx context.Context) (*orchestrator.Orchestrator, *orchestrator.Facts, error) {
+	o, err := h.orchestrator(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := o.Facts(ctx)
+	return o, f, err
+}
+
+func snapshotCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "snapshot", Category: groupWorkflows, Usage: "take a snapshot of a guest's disks to go back to", ArgsUsage: "GUEST",
+		Flags: changeFlags(append(cutFlags(), timeoutFlag(),
+			&cli.StringFlag{Name: "set", Usage: "`NAME` of the set; default: the time"},
+			&cli.StringFlag{Name: "mode", Usage: "live, pause or shutdown, if the guest runs", Value: "live"},
+			&cli.StringSliceFlag{Name: "disk", Usage: "only this disk, as vda; may be repeated"})...),
+		Action: action(h.snapshot),
+	}
+}
+
+func (h *host) snapshot(ctx context.Context, c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "GUEST")
+	if err != nil {
+		return err
+	}
+	r := orchestrator.SnapshotRequest{Guest: args[0], Set: c.String("set"), Mode: orchestrator.Mode(c.String("mode")), Timeout: c.Duration("timeout")}
+	switch r.Mode {
+	case orchestrator.ModeLive, orchestrator.ModePause, orchestrator.ModeShutdown:
+	default:
+		return usagef("--mode %q: want live, pause or shutdown", r.Mode)
+	}
+	if r.CutOptions, err = h.cutOptions(c); err != nil {
+		return err
+	}
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := f.PlanSnapshot(r)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, "", fmt.Sprintf("Taken: %s. Go back with: cowhand rollback %s", p.Subject, r.Guest))
+}
+
+func tryCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "try", Category: groupWorkflows, Usage: "run a guest on a snapshot of its disks", ArgsUsage: "GUEST",
+		Flags: changeFlags(append(cutFlags(), timeoutFlag(), runningFlag(), networkFlag(),
+			&cli.StringFlag{Name: "set", Usage: "`NAME` of the trial; default: try"})...),
+		Action: action(h.try),
+	}
+}
+
+func (h *host) try(ctx context.Context, c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "GUEST")
+	if err != nil {
+		return err
+	}
+	r := orchestrator.TryRequest{Guest: args[0], Set: c.String("set"), Timeout: c.Duration("timeout")}
+	if r.FailRunning, err = failRunning(c); err != nil {
+		return err
+	}
+	if r.Network, err = network(c); err != nil {
+		return err
+	}
+	if r.CutOptions, err = h.cutOptions(c); err != nil {
+		return err
+	}
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := f.PlanTry(r, o.World)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, "", fmt.Sprintf("On trial: %s. End it with: cowhand keep %s, or: cowhand discard %s", p.Subject, r.Guest, r.Guest))
+}
+
+func mergeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "merge", Usage: "hot (start the guest at once), cold (merge first) or auto", Value: "auto"},
+		&cli.DurationFlag{Name: "interval", Usage: "tell how a merge goes this often", Value: 2 * time.Second},
+		&cli.BoolFlag{Name: "no-start", Usage: "leave the guest off"},
+		timeoutFlag(),
+	}
+}
+
+func endRequest(c *cli.Context, target string) (orchestrator.EndRequest, error) {
+	r := orchestrator.EndRequest{Target: target, NoStart: c.Bool("no-start"), Merge: orchestrator.MergeMode(c.String("merge")),
+		Interval: c.Duration("interval"), Timeout: c.Duration("timeout")}
+	switch r.Merge {
+	case orchestrator.MergeAuto, orchestrator.MergeHot, orchestrator.MergeCold, "":
+		return r, nil
+	}
+	return r, usagef("--merge %q: want auto, hot or cold", r.Merge)
+}
+
+func keepCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "keep", Aliases: []string{"commit"}, Category: groupWorkflows, Usage: "make a trial the guest: merge its snapshots into the disks", ArgsUsage: "GUEST|SET",
+		Flags: changeFlags(mergeFlags()...),
+		Action: action(func(ctx context.Context, c *cli.Context) error {
+			return h.endTrial(ctx, c, (*orchestrator.Facts).PlanKeep, "Kept: %s.", "Replace what the guest held before by what the trial holds?")
+		}),
+	}
+}
+
+func discardCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "discard", Aliases: []string{"undo"}, Category: groupWorkflows, Usage: "throw a trial away; the guest is as it was", ArgsUsage: "GUEST|SET",
+		Flags: changeFlags(&cli.BoolFlag{Name: "no-start", Usage: "leave the guest off"}),
+		Action: action(func(ctx context.Context, c *cli.Context) error {
+			return h.endTrial(ctx, c, (*orchestrator.Facts).PlanDiscard, "Discarded: %s.", "Throw away what the trial holds?")
+		}),
+	}
+}
+
+func (h *host) endTrial(ctx context.Context, c *cli.Context,
+	plan func(*orchestrator.Facts, orchestrator.EndRequest) (*orchestrator.Plan, error), after, question string) error {
+	args, err := arguments(c, 1, 1, "GUEST or SET")
+	if err != nil {
+		return err
+	}
+	r, err := endRequest(c, args[0])
+	if err != nil {
+		return err
+	}
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := plan(f, r)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, question, fmt.Sprintf(after, p.Subject))
+}
+
+func rollbackCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "rollback", Aliases: []string{"revert"}, Category: groupWorkflows, Usage: "put a guest's disks back to a snapshot", ArgsUsage: "GUEST [SET]",
+		Flags: changeFlags(append(append(mergeFlags(), cutFlags()...), runningFlag(),
+			&cli.BoolFlag{Name: "keep-snapshot", Usage: "take the same snapshot again after the merge"},
+			&cli.StringSliceFlag{Name: "disk", Usage: "only this disk, as vda; may be repeated"})...),
+		Action: action(h.rollback),
+	}
+}
+
+func (h *host) rollback(ctx context.Context, c *cli.Context) error {
+	args, err := arguments(c, 1, 2, "GUEST [SET]")
+	if err != nil {
+		return err
+	}
+	r := orchestrator.RollbackRequest{Guest: args[0], KeepSnapshot: c.Bool("keep-snapshot")}
+	if len(args) == 2 {
+		r.Set = args[1]
+	}
+	if r.EndRequest, err = endRequest(c, args[0]); err != nil {
+		return err
+	}
+	if r.FailRunning, err = failRunning(c); err != nil {
+		return err
+	}
+	if r.CutOptions, err = h.cutOptions(c); err != nil {
+		return err
+	}
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := f.PlanRollback(r)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, "Throw away what the guest wrote since?", "Rolled back: "+p.Subject+".")
+}
+
+func cloneCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "clone", Category: groupWorkflows, Usage: "make instances of a guest, each on snapshots of its disks", ArgsUsage: "GUEST NAME...",
+		Flags: changeFlags(append(cutFlags(), networkFlag(),
+			&cli.IntFlag{Name: "count", Usage: "how many, named by --name"},
+			&cli.StringFlag{Name: "name", Usage: "pattern of names, as 'web%02d'"},
+			&cli.BoolFlag{Name: "no-start", Usage: "leave the instances off"})...),
+		Action: action(h.clone),
+	}
+}
+
+func (h *host) clone(ctx context.Context, c *cli.Context) error {
+	args, err := arguments(c, 1, -1, "GUEST NAME..., or GUEST --count N --name PATTERN")
+	if err != nil {
+		return err
+	}
+	r := orchestrator.CloneRequest{Guest: args[0], Names: args[1:], NoStart: c.Bool("no-start")}
+	if c.IsSet("count") || c.IsSet("name") {
+		if len(r.Names) > 0 {
+			return usagef("clone: name the instances, or give --count and --name, not both")
+		}
+		if r.Names, err = orchestrator.CloneNames(c.String("name"), c.Int("count")); err != nil {
+			return usagef("clone: %s", err)
+		}
+	}
+	if len(r.Names) == 0 {
+		return usagef("clone: name the instances, or give --count and --name")
+	}
+	if r.Network, err = network(c); err != nil {
+		return err
+	}
+	if r.CutOptions, err = h.cutOptions(c); err != nil {
+		return err
+	}
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := f.PlanClone(r, o.World)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, "", "Made: "+strings.Join(r.Names, ", ")+".")
+}
+
+func rmCommand(h *host) *cli.Command {
+	return &cli.Command{
+		Name: "rm", Aliases: []string{"delete"}, Category: groupWorkflows, Usage: "remove sets, with the trials and clones that run on them", ArgsUsage: "SET...",
+		Flags: changeFlags(), Action: action(func(ctx context.Context, c *cli.Context) error {
+			args, err := arguments(c, 1, -1, "SET...")
+			if err != nil {
+				return err
+			}
+			o, f, err := h.facts(ctx)
+			if err != nil {
+				return err
+			}
+			p, err := f.PlanRemove(args)
+			if err != nil {
+				return err
+			}
+			return h.execute(ctx, c, o, p, "Throw away what these sets hold?", "Removed: "+p.Subject+".")
+		}),
+	}
+}
