@@ -37,14 +37,12 @@ func (s *Store) Commit(ex []Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n += uint64(len(ex))
-	for _, e := range ex {
-		delete(s.pending, e.New)
-	}
 	s.merging = false
 	return nil
 }
 
-// mayCommit refuses what would make the store corrupt. Nothing was written yet.
+// mayCommit refuses what would make the store corrupt, and otherwise takes the
+// chunks from those that are pending. Nothing was written yet.
 func (s *Store) mayCommit(ex []Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,26 +50,33 @@ func (s *Store) mayCommit(ex []Exception) error {
 		return err
 	}
 	chunks := s.g.chunks(s.dev.Size())
-	olds := make(map[uint64]struct{}, len(ex))
-	news := make(map[uint64]struct{}, len(ex))
-	for _, e := range ex {
-		olds[e.Old] = struct{}{}
-		news[e.New] = struct{}{}
-		if _, ok := s.pending[e.New]; !ok {
-			return fmt.Errorf("cow store: commit %d → %d: chunk was not allocated: %w", e.Old, e.New, dmcore.ErrInvalid)
-		}
-		if _, ok := s.idx.get(e.Old); ok {
-			return fmt.Errorf("cow store: commit %d → %d: exception is there already: %w", e.Old, e.New, dmcore.ErrInvalid)
-		}
-		if err := s.g.check(e, chunks); err != nil {
-			return fmt.Errorf("cow store: commit: %w", err)
-		}
-	}
-	if len(olds) < len(ex) || len(news) < len(ex) {
-		return fmt.Errorf("cow store: commit: %d exceptions of %d chunks to %d: %w", len(ex), len(olds), len(news), dmcore.ErrInvalid)
-	}
 	if last := s.g.area((s.n + uint64(len(ex))) / s.g.epa); last >= chunks {
 		return fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
+	}
+	olds := make(map[uint64]struct{}, len(ex))
+	for i, e := range ex {
+		if err := s.mayAdd(e, olds, chunks); err != nil {
+			for _, e := range ex[:i] {
+				s.pending[e.New] = struct{}{}
+			}
+			return fmt.Errorf("cow store: commit %d → %d: %w", e.Old, e.New, err)
+		}
+		olds[e.Old] = struct{}{}
+		delete(s.pending, e.New)
+	}
+	return nil
+}
+
+func (s *Store) mayAdd(e Exception, olds map[uint64]struct{}, chunks uint64) error {
+	if _, ok := s.pending[e.New]; !ok {
+		return fmt.Errorf("chunk %d was not allocated: %w", e.New, dmcore.ErrInvalid)
+	}
+	_, twice := olds[e.Old]
+	if _, ok := s.idx.get(e.Old); ok || twice {
+		return fmt.Errorf("chunk %d is excepted already: %w", e.Old, dmcore.ErrInvalid)
+	}
+	if err := s.g.check(e, chunks); err != nil {
+		return fmt.Errorf("%v: %w", err, dmcore.ErrInvalid) // the caller's fault: the store is sound
 	}
 	return nil
 }

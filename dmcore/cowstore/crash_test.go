@@ -89,7 +89,7 @@ func TestCrashCommit(t *testing.T) {
 
 func TestCrashDropTail(t *testing.T) {
 	for _, c := range []struct{ have, drop int }{
-		{1, 1}, {100, 60}, {256, 1}, {256, 256}, {257, 2}, {266, 11}, {512, 257}, {600, 600},
+		{1, 1}, {100, 60}, {256, 1}, {257, 2}, {512, 257}, {600, 600},
 	} {
 		t.Run(fmt.Sprintf("%d-%d", c.have, c.drop), func(t *testing.T) {
 			everyCut(t,
@@ -170,16 +170,16 @@ func TestLitter(t *testing.T) {
 	for _, c := range []struct {
 		chunk             dmcore.Sectors
 		have, add, litter int // litter is the place of one exception that is left
-	}{{8, 30, 2, 32}, {8, 150, 10, 160}, {8, 10, 22, 255}, {16, 200, 56, 256}, {64, 3, 1, 4}, {64, 250, 6, 2047}} {
+	}{{8, 30, 2, 32}, {8, 150, 10, 160}, {8, 10, 22, 255}, {16, 200, 56, 256}, {64, 60, 4, 2047}} {
 		t.Run(fmt.Sprintf("%d: %d+%d, %d", c.chunk, c.have, c.add, c.litter), func(t *testing.T) {
-			base := newWorld(t, seeded(t), 900, c.chunk)
+			base := newWorld(t, seeded(t), 300, c.chunk)
 			must(t, base.open())
 			must(t, base.commit(c.have))
 			area := make([]byte, exceptionSize)
-			putException(area, 0, Exception{1 << 30, 777})
+			putException(area, 0, Exception{1 << 30, 290})
 			must(t, writeSync(base.dev, area, base.chunk.Bytes()+int64(c.litter)*exceptionSize))
-			for n := 0; n < 8; n++ {
-				for range 8 {
+			for n := range 6 {
+				for range 6 {
 					w := base.copy()
 					must(t, w.open())
 					if n > 0 {
