@@ -157,7 +157,8 @@ func (s *Store) text(vg *VG) ([]byte, error) {
 	if again.ID != vg.ID || again.Seqno != vg.Seqno || len(again.LVs) != len(vg.LVs) || len(again.PVs) != len(vg.PVs) {
 		return nil, fmt.Errorf("text does not read as it was meant: %w", ErrInvalid)
 	}
-	return text, again.Validate()
+	s.remember(text, again)
+	return text, nil
 }
 
 // plan places the text in every area in use.

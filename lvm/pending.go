@@ -64,26 +64,7 @@ func (p *Pending) Commit() error {
 	if p.closed {
 		return p.VG.fail("", "commit", fmt.Errorf("nothing is pending: %w", ErrInvalid))
 	}
-	for _, a := range p.areas {
-		a.err = writeFull(a.device.dev, a.committed, int64(a.header.Start))
-	}
-	for _, d := range p.devices {
-		if err := d.dev.Sync(); err != nil {
-			p.failDevice(d, err)
-		}
-	}
-	committed := 0
-	for _, a := range p.areas {
-		if a.err == nil {
-			a.err = readFull(a.device.dev, a.read, int64(a.header.Start))
-		}
-		if a.err == nil && !bytes.Equal(a.read, a.committed) {
-			a.err = ErrCorrupt
-		}
-		if a.err == nil {
-			committed++
-		}
-	}
+	committed := p.flip()
 	if committed == 0 {
 		err := p.areas[0].fail(p.areas[0].err)
 		if restored := p.restore(); restored != nil {
@@ -99,6 +80,30 @@ func (p *Pending) Commit() error {
 	p.finish()
 	p.Degraded = append(p.Degraded, p.close()...)
 	return nil
+}
+
+// flip makes the new slots committed ones, and returns how many are.
+func (p *Pending) flip() (committed int) {
+	for _, a := range p.areas {
+		a.err = writeFull(a.device.dev, a.committed, int64(a.header.Start))
+	}
+	for _, d := range p.devices {
+		if err := d.dev.Sync(); err != nil {
+			p.failDevice(d, err)
+		}
+	}
+	for _, a := range p.areas {
+		if a.err == nil {
+			a.err = readFull(a.device.dev, a.read, int64(a.header.Start))
+		}
+		if a.err == nil && !bytes.Equal(a.read, a.committed) {
+			a.err = ErrCorrupt
+		}
+		if a.err == nil {
+			committed++
+		}
+	}
+	return committed
 }
 
 func (p *Pending) failDevice(d *openDevice, err error) {

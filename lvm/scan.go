@@ -187,8 +187,7 @@ func (a *area) read(dev blockdev.Device) error {
 func (s *Store) parse(a *area) (*VG, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := textKey{len(a.text), a.header.Committed.Checksum}
-	if p, ok := s.parsed[key]; ok && bytes.Equal(p.text, a.text) {
+	if p, ok := s.parsed[keyOf(a.text)]; ok && bytes.Equal(p.text, a.text) {
 		p.used = true
 		return p.vg, nil
 	}
@@ -196,12 +195,25 @@ func (s *Store) parse(a *area) (*VG, error) {
 	if err != nil {
 		return nil, &DeviceError{a.disk.path, int64(a.at.Offset + a.header.Committed.Offset), err}
 	}
+	s.keep(a.text, vg)
+	return vg, nil
+}
+
+// remember spares the next scan from parsing a text that is about to be found.
+func (s *Store) remember(text []byte, vg *VG) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(text, vg)
+}
+
+func (s *Store) keep(text []byte, vg *VG) {
 	if s.parsed == nil {
 		s.parsed = map[textKey]*parsedText{}
 	}
-	s.parsed[key] = &parsedText{text: a.text, vg: vg, used: true}
-	return vg, nil
+	s.parsed[keyOf(text)] = &parsedText{text: text, vg: vg, used: true}
 }
+
+func keyOf(text []byte) textKey { return textKey{len(text), ondisk.CRC(text)} }
 
 type textKey struct {
 	size int
