@@ -2,9 +2,11 @@ package hypervisor
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/beevik/etree"
 )
@@ -116,6 +118,18 @@ func (r Rewrite) check() error {
 	if r.UUID != "" && !uuidForm.MatchString(r.UUID) {
 		return fmt.Errorf("%w: %q is not a UUID", ErrInvalid, r.UUID)
 	}
+	if r.NVRAM != "" && !filepath.IsAbs(r.NVRAM) {
+		return fmt.Errorf("%w: %q is not an absolute path", ErrInvalid, r.NVRAM)
+	}
+	texts := []string{r.NVRAM}
+	if r.Mark != nil {
+		texts = append(texts, r.Mark.Set, r.Mark.Role, r.Mark.Of)
+	}
+	for _, s := range texts {
+		if !plain(s) {
+			return fmt.Errorf("%w: %q has characters that XML cannot hold", ErrInvalid, s)
+		}
+	}
 	for target, s := range r.Disks {
 		if err := s.check(); err != nil {
 			return fmt.Errorf("disk %s: %w", target, err)
@@ -128,15 +142,22 @@ func (r Rewrite) check() error {
 // other control characters, which XML has no way to write, and names that no
 // file can have or that the command line takes for a flag.
 func checkName(name string) error {
-	bad := func(c rune) bool { return c == '/' || c == unicode.ReplacementChar || unicode.IsControl(c) }
 	switch {
 	case name == "" || name == "." || name == "..", strings.HasPrefix(name, "-"),
-		strings.ContainsFunc(name, bad), strings.TrimSpace(name) != name:
+		strings.Contains(name, "/"), !plain(name), strings.TrimSpace(name) != name:
 		return fmt.Errorf("%w: %q cannot be a guest's name", ErrInvalid, name)
 	case len(name) > 200:
 		return fmt.Errorf("%w: a name of %d bytes is longer than 200", ErrInvalid, len(name))
 	}
 	return nil
+}
+
+// plain tells that a text survives a way through XML and a terminal: UTF-8
+// without control characters.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool {
+		return unicode.IsControl(c) || c == 0xfffe || c == 0xffff
+	})
 }
 
 // identity is who a guest is in its own definition.

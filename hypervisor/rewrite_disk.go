@@ -20,6 +20,8 @@ func (s DiskSource) check() error {
 		return fmt.Errorf("%w: an NBD source needs an export and a socket", ErrInvalid)
 	case nbd && !filepath.IsAbs(s.Socket), !nbd && !filepath.IsAbs(s.Device):
 		return fmt.Errorf("%w: %q is not an absolute path", ErrInvalid, s.Device+s.Socket)
+	case !plain(s.Device + s.Export + s.Socket):
+		return fmt.Errorf("%w: %q has characters that XML cannot hold", ErrInvalid, s.Device+s.Export+s.Socket)
 	case s.Reconnect < 0:
 		return fmt.Errorf("%w: a reconnect delay of %d seconds", ErrInvalid, s.Reconnect)
 	}

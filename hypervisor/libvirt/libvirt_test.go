@@ -19,9 +19,12 @@ import (
 
 // open connects to libvirt's test driver, which lives in this process: one
 // host for all connections, with a guest "test" that runs.
-func open(t *testing.T) *Conn {
+func open(t *testing.T) *Conn { t.Helper(); return run(t, "test:///default") }
+
+// run opens a connection and runs the event loop until the test ends.
+func run(t *testing.T, uri string) *Conn {
 	t.Helper()
-	h, err := Open(t.Context(), "test:///default")
+	h, err := Open(t.Context(), uri)
 	if errors.Is(err, hypervisor.ErrUnavailable) && strings.Contains(err.Error(), "libvirt.so.0") {
 		t.Skipf("libvirt.so.0 is not installed: %v", err)
 	}

@@ -29,9 +29,14 @@ func (g *guest) Shutdown(ctx context.Context) error {
 	}
 	changed, unsubscribe := g.h.subscribe(g.uuid)
 	defer unsubscribe()
-	err := g.ask(ctx, libvirt.DOMAIN_SHUTDOWN_DEFAULT)
-	if err != nil {
+	if err := g.ask(ctx, libvirt.DOMAIN_SHUTDOWN_DEFAULT); errors.Is(err, hypervisor.ErrNotRunning) {
 		return err
+	} else if err != nil {
+		// Somebody else may have taken its power away between.
+		if off, e := g.off(ctx); e != nil || !off {
+			return err
+		}
+		return nil
 	}
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
