@@ -16,9 +16,12 @@ func (s *stage) guest(name string) string { return s.prefix + name }
 
 // uri is where the engine serves a volume.
 func (s *stage) uri(ctx context.Context, volume string) (string, error) {
-	out, err := s.command(ctx, s.cowhand, "engine", "uri", volume).Output()
+	cmd := s.command(ctx, s.cowhand, "engine", "uri", volume)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("cowhand engine uri %s: %w", volume, err)
+		return "", fmt.Errorf("cowhand engine uri %s: %w: %s", volume, err, complaint.String())
 	}
 	return strings.TrimSpace(string(out)), nil
 }

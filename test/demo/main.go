@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,13 +20,15 @@ import (
 )
 
 func main() {
+	program := flag.String("cowhand", "bin/cowhand", "the `program` to show")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 
 	began := time.Now()
-	s := newStage(os.Stdout)
+	s := newStage(os.Stdout, *program)
 	err := perform(ctx, s)
 	if err != nil {
 		s.say("\n%s %v", s.red("FAILED:"), err)

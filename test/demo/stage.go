@@ -31,19 +31,18 @@ type stage struct {
 	boot    lab.Boot
 }
 
-func newStage(out *os.File) *stage {
+func newStage(out *os.File, cowhand string) *stage {
 	info, err := out.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &stage{out: out, color: terminal && os.Getenv("NO_COLOR") == ""}
+	return &stage{out: out, cowhand: cowhand, color: terminal && os.Getenv("NO_COLOR") == ""}
 }
 
 // open prepares what the show stands on.
 func (s *stage) open(ctx context.Context) error {
-	here, err := os.Getwd()
-	if err != nil {
+	var err error
+	if s.cowhand, err = filepath.Abs(s.cowhand); err != nil { // commands run in the show's folder
 		return err
 	}
-	s.cowhand = filepath.Join(here, "bin", "cowhand")
 	if _, err := os.Stat(s.cowhand); err != nil {
 		return fmt.Errorf("%w: run 'make build' first", err)
 	}
