@@ -59,6 +59,9 @@ func (s *Store) CreatePV(ctx context.Context, path string, o PVOptions) (Volume,
 	if other := f.byID[id]; len(other) > 0 && other[0].path != path {
 		return fail(fmt.Errorf("id %s is on %s: %w", id.Dashed(), other[0].path, ErrExists))
 	}
+	if err := claimed(path); err != nil {
+		return fail(err)
+	}
 	dev, err := s.Open(path, true)
 	if err != nil {
 		return fail(err)
@@ -197,6 +200,9 @@ func (s *Store) RemovePV(ctx context.Context, path string) error {
 	d, err := f.at(path)
 	if err == nil {
 		err = f.free(d)
+	}
+	if err == nil {
+		err = claimed(path)
 	}
 	if err != nil {
 		return fail(err)

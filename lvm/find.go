@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FindDevices expands a list of paths and shell patterns into the paths to scan
-// for physical volumes. Of several names of one device the first is taken. A
+// FindDevices expands a list of paths and shell patterns into the absolute paths
+// to scan for physical volumes. Of several names of one device the first is taken. A
 // path that is no pattern stays even if nothing is there, so that the scan can
 // say so; of what a pattern finds only block devices and files are taken, and
 // no LVs: a guest may write what looks like a label into its own disk (as
@@ -19,6 +19,10 @@ func FindDevices(patterns []string) ([]string, error) {
 	var found []string
 	seen := map[deviceIdentity]bool{}
 	for _, pattern := range patterns {
+		pattern, err := filepath.Abs(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("devices: %w", err)
+		}
 		if !strings.ContainsAny(pattern, `*?[\`) {
 			id, kind := identify(pattern)
 			if kind == deviceAbsent || !seen[id] {
@@ -78,4 +82,20 @@ func isLV(id deviceIdentity) bool {
 	}
 	uuid, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/dm/uuid", unix.Major(id.rdev), unix.Minor(id.rdev)))
 	return err == nil && strings.HasPrefix(string(uuid), "LVM-")
+}
+
+// claimed reports a block device that something holds exclusively: a mounted
+// file system, swap, an md array, a device-mapper device.
+func claimed(path string) error {
+	if id, kind := identify(path); kind != deviceUsable || id.rdev == 0 {
+		return nil
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	switch {
+	case err == unix.EBUSY:
+		return fmt.Errorf("is held open, as by a mount, swap or another device: %w", ErrInUse)
+	case err != nil:
+		return err
+	}
+	return unix.Close(fd)
 }

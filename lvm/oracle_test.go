@@ -125,9 +125,9 @@ func (o *lvm2) agree() {
 			o.t.Error(g.Err)
 		}
 		vg := g.VG
-		vgs = append(vgs, fmt.Sprintf("%s %s %d %d %d %s", vg.Name, vg.ID.Dashed(), vg.Seqno, vg.ExtentSize, vg.FreeExtents(), strings.Join(vg.Tags, ",")))
+		vgs = append(vgs, fmt.Sprintf("%s %s %d %d %d %s", vg.Name, vg.ID.Dashed(), vg.Seqno, vg.ExtentSize, vg.FreeExtents(), sorted(vg.Tags)))
 		for _, lv := range vg.ShownLVs() {
-			lvs = append(lvs, fmt.Sprintf("%s %s %s %d %s", vg.Name, lv.Name, lv.ID.Dashed(), vg.Size(lv), strings.Join(lv.Tags, ",")))
+			lvs = append(lvs, fmt.Sprintf("%s %s %s %d %s", vg.Name, lv.Name, lv.ID.Dashed(), vg.Size(lv), sorted(lv.Tags)))
 		}
 	}
 	for _, v := range l.PVs {
@@ -141,6 +141,8 @@ func (o *lvm2) agree() {
 		}
 	}
 }
+
+func sorted(tags []string) string { return strings.Join(slices.Sorted(slices.Values(tags)), ",") }
 
 // report is what lvm2 sees: for each kind of thing, sorted, the fields that agree
 // compares.

@@ -57,6 +57,9 @@ type area struct {
 	vg     *VG // committed copy, shared between areas that hold the same
 	text   []byte
 	err    error // a *DeviceError: header or text is damaged
+	// invalid is what Validate says of vg: a text with a good checksum may
+	// still be somebody's attempt to map what is not his.
+	invalid error
 }
 
 const (
@@ -189,28 +192,31 @@ func (s *Store) parse(a *area) (*VG, error) {
 	defer s.mu.Unlock()
 	if p, ok := s.parsed[keyOf(a.text)]; ok && bytes.Equal(p.text, a.text) {
 		p.used = true
+		a.invalid = p.invalid
 		return p.vg, nil
 	}
 	vg, err := Parse(a.text)
 	if err != nil {
 		return nil, &DeviceError{a.disk.path, int64(a.at.Offset + a.header.Committed.Offset), err}
 	}
-	s.keep(a.text, vg)
+	a.invalid = vg.Validate()
+	s.keep(a.text, vg, a.invalid)
 	return vg, nil
 }
 
-// remember spares the next scan from parsing a text that is about to be found.
+// remember spares the next scan from parsing a valid text that is about to be
+// found.
 func (s *Store) remember(text []byte, vg *VG) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(text, vg)
+	s.keep(text, vg, nil)
 }
 
-func (s *Store) keep(text []byte, vg *VG) {
+func (s *Store) keep(text []byte, vg *VG, invalid error) {
 	if s.parsed == nil {
 		s.parsed = map[textKey]*parsedText{}
 	}
-	s.parsed[keyOf(text)] = &parsedText{text: text, vg: vg, used: true}
+	s.parsed[keyOf(text)] = &parsedText{text: text, vg: vg, invalid: invalid, used: true}
 }
 
 func keyOf(text []byte) textKey { return textKey{len(text), ondisk.CRC(text)} }
@@ -221,9 +227,10 @@ type textKey struct {
 }
 
 type parsedText struct {
-	text []byte
-	vg   *VG // never changed
-	used bool
+	text    []byte
+	vg      *VG   // never changed
+	invalid error // what Validate said
+	used    bool
 }
 
 // forget drops the texts that the last scan did not find.

@@ -96,7 +96,7 @@ func (s *Store) Scan(ctx context.Context) (*Listing, error) {
 
 // Load returns a group, to be used and changed. Each PV's Device is the path it
 // was found at; one that was not found is flagged MISSING. Groups that are
-// foreign, exported, shared or ambiguous are refused.
+// foreign, exported, shared, ambiguous or invalid are refused.
 func (s *Store) Load(ctx context.Context, name string) (*VG, error) {
 	f, err := s.scan(ctx)
 	if err != nil {
@@ -154,6 +154,7 @@ func (s *Store) scan(ctx context.Context) (*found, error) {
 	}
 	f.collect()
 	for _, g := range f.groups {
+		g.err = cmp.Or(g.err, g.newest().invalid)
 		f.place(g)
 	}
 	f.ambiguous()
