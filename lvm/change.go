@@ -56,11 +56,11 @@ func (e *Engine) change(ctx context.Context, groups []string, f func(map[string]
 			return err
 		}
 	}
-	devs, err := e.look(ctx)
+	devs, err := e.swept(ctx, before)
 	if err != nil {
 		return err
 	}
-	plan, err := devs.plan(before, after, ed.units)
+	plan, err := devs.plan(ctx, before, after, ed.units)
 	if err != nil {
 		return err
 	}

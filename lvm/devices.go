@@ -55,7 +55,7 @@ func (d *devices) active(vg *VG, lv *LV) bool {
 // plan plans the devices of the units touched, active ones and those to be
 // activated. Devices of the groups whose volume the metadata does not know,
 // left by a process that died, go as well.
-func (d *devices) plan(before, after map[string]*VG, units []touch) (Plan, error) {
+func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units []touch) (Plan, error) {
 	concerned := map[dmcore.UUID]bool{}
 	planned := map[dmcore.UUID]bool{}
 	var want []Activation
@@ -94,7 +94,7 @@ func (d *devices) plan(before, after map[string]*VG, units []touch) (Plan, error
 	for _, vg := range after {
 		d.orphans(vg, before[vg.Name], concerned)
 	}
-	have, err := d.have(concerned)
+	have, err := d.have(ctx, concerned)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -105,7 +105,7 @@ func (d *devices) plan(before, after map[string]*VG, units []touch) (Plan, error
 func (d *devices) orphans(after, before *VG, concerned map[dmcore.UUID]bool) {
 	for _, i := range d.infos {
 		vgid, lvid, ok := split(i.UUID)
-		if ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil && i.OpenCount == 0 {
+		if ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil && (i.OpenCount == 0 || layerOf(i.UUID) != "") {
 			concerned[i.UUID] = true
 		}
 	}
@@ -120,8 +120,37 @@ func (vg *VG) pvPath(id ID) (dmcore.Dev, error) {
 	return dmcore.Dev(pv.Device), nil
 }
 
+// swept lists the devices after those were removed that a process left which
+// died after its commit: their volumes are gone, but their names may be wanted
+// again. What cannot be removed now is left to the plan, which can suspend.
+func (e *Engine) swept(ctx context.Context, groups map[string]*VG) (*devices, error) {
+	d, err := e.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	orphans := map[dmcore.UUID]bool{}
+	for _, vg := range groups {
+		d.orphans(vg, vg, orphans)
+	}
+	if len(orphans) == 0 {
+		return d, nil
+	}
+	have, err := d.have(ctx, orphans)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := PlanDevices(have, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.runAll(ctx, append(plan.Prepare, plan.Cleanup...)); err != nil && !errors.Is(err, dmcore.ErrBusy) {
+		return nil, err
+	}
+	return e.look(ctx)
+}
+
 // have lists the devices concerned, with their tables.
-func (d *devices) have(concerned map[dmcore.UUID]bool) ([]Device, error) {
+func (d *devices) have(ctx context.Context, concerned map[dmcore.UUID]bool) ([]Device, error) {
 	var have []Device
 	for _, i := range d.infos {
 		if !concerned[i.UUID] {
@@ -130,7 +159,7 @@ func (d *devices) have(concerned map[dmcore.UUID]bool) ([]Device, error) {
 		t, ok := d.tables[i.UUID]
 		if !ok && i.Live {
 			var err error
-			if t, err = d.e.DM.Table(context.Background(), i.UUID); err != nil {
+			if t, err = d.e.DM.Table(ctx, i.UUID); err != nil {
 				return nil, err
 			}
 			d.tables[i.UUID] = t

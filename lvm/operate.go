@@ -139,6 +139,29 @@ func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 	return e.bringUnits(ctx, vg, []touch{t})
 }
 
+// Refresh brings the devices of the volume's unit to what the metadata says, if
+// they are active. A merge that was recorded begins if origin and snapshot are
+// closed now.
+func (e *Engine) Refresh(ctx context.Context, ref Ref) (err error) {
+	unlock, vg, err := e.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	states, err := e.States(ctx, vg)
+	if err != nil {
+		return err
+	}
+	unit, err := vg.Unit(ref.LV)
+	if err != nil {
+		return err
+	}
+	t := touch{Ref: Ref{ref.VG, unit[0].Name}}
+	merging := vg.Merging(unit[0].Name)
+	t.noMerging = !states[t.LV].Copying && (states[t.LV].Open() || merging != nil && states[merging.Name].Open())
+	return e.bringUnits(ctx, vg, []touch{t})
+}
+
 // Deactivate removes the devices of the volume's unit, which nothing may have
 // open.
 func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
@@ -161,7 +184,7 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 			concerned[vg.uuid(lv, layer)] = true
 		}
 	}
-	have, err := devs.have(concerned)
+	have, err := devs.have(ctx, concerned)
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (e *Engine) bringUnits(ctx context.Context, vg *VG, units []touch) error {
 		return err
 	}
 	same := map[string]*VG{vg.Name: vg}
-	plan, err := devs.plan(same, same, units)
+	plan, err := devs.plan(ctx, same, same, units)
 	if err != nil {
 		return err
 	}

@@ -111,5 +111,15 @@ func (g *GuestFacts) stop(timeout time.Duration) []Step {
 	if !g.State.Up() {
 		return nil
 	}
-	return []Step{&StopGuest{Guest: g.Name, Timeout: timeout, WasUp: true}}
+	return []Step{&StopGuest{Guest: g.Name, Timeout: orPatience(timeout), WasUp: true}}
+}
+
+// patience is how long a guest may take to shut down if the user says nothing.
+const patience = 2 * time.Minute
+
+func orPatience(d time.Duration) time.Duration {
+	if d <= 0 {
+		return patience
+	}
+	return d
 }

@@ -23,7 +23,6 @@ type Outcome struct {
 func (o *Orchestrator) List() ([]Outcome, error) {
 	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
 		out.Result = "unfinished"
-		out.Err = run.Close()
 	})
 }
 
@@ -34,7 +33,7 @@ func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
 		unlock, err := o.World.Files.LockGuests(p.Guests)
 		if err != nil {
-			out.Result, out.Err = "failed", errors.Join(err, run.Close())
+			out.Result, out.Err = "failed", err
 			return
 		}
 		defer unlock()
@@ -71,25 +70,29 @@ func (o *Orchestrator) each(f func(*journal.Run, *Plan, position, *Outcome)) ([]
 			outs = append(outs, out)
 			continue
 		}
-		p, at, err := replay(recs)
-		if err != nil {
-			out.Result, out.Err = "failed", errors.Join(fmt.Errorf("run %s: %w", id, err), run.Close())
-			outs = append(outs, out)
-			continue
-		}
-		if p == nil { // it died before the plan was durable: nothing was touched
-			out.Result, out.Err = "undone", run.End("undone")
-			outs = append(outs, out)
-			continue
-		}
-		out.Workflow, out.Subject = p.Workflow, p.Subject
-		if at.reached >= 0 {
-			out.Step = p.Steps[at.reached].String()
-		}
-		f(run, p, at, &out)
+		out.settle(run, recs, f)
 		outs = append(outs, out)
 	}
 	return outs, nil
+}
+
+// settle fills in the outcome of a run that was taken, and lets go of it.
+func (out *Outcome) settle(run *journal.Run, recs []journal.Record, f func(*journal.Run, *Plan, position, *Outcome)) {
+	defer run.Close()
+	p, at, err := replay(recs)
+	switch {
+	case err != nil:
+		out.Result, out.Err = "failed", err
+		return
+	case p == nil: // it died before the plan was durable: nothing was touched
+		out.Result, out.Err = "undone", run.End("undone")
+		return
+	}
+	out.Workflow, out.Subject = p.Workflow, p.Subject
+	if at.reached >= 0 {
+		out.Step = p.Steps[at.reached].String()
+	}
+	f(run, p, at, out)
 }
 
 // position is how far a run came.

@@ -54,6 +54,7 @@ func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return fmt.Errorf("journal of run %s: %w", id, err)
 	}
+	defer run.Close()
 	return o.finish(ctx, run, p, 0)
 }
 
@@ -75,7 +76,7 @@ func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, ne
 		f := &Failure{Run: run.ID, Step: p.Steps[i].String(), Err: err}
 		if i >= p.NoReturn {
 			f.State = ErrUnfinished
-			return errors.Join(f, run.Close())
+			return f
 		}
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
@@ -107,7 +108,7 @@ func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int)
 func (o *Orchestrator) undo(ctx context.Context, run *journal.Run, p *Plan, last int) (state, err error) {
 	for i := last; i >= 0; i-- {
 		if e := run.Append(journal.Record{Kind: journal.Undoing, Step: i}); e != nil {
-			return ErrUnfinished, errors.Join(err, e, run.Close())
+			return ErrUnfinished, errors.Join(err, e)
 		}
 		o.tell(run, p, i, "undoing", nil)
 		if e := p.Steps[i].Undo(ctx, o.World); e != nil {
@@ -117,11 +118,11 @@ func (o *Orchestrator) undo(ctx context.Context, run *journal.Run, p *Plan, last
 		}
 		o.tell(run, p, i, "undone", nil)
 		if e := run.Append(journal.Record{Kind: journal.Undone, Step: i}); e != nil {
-			return ErrUnfinished, errors.Join(err, e, run.Close())
+			return ErrUnfinished, errors.Join(err, e)
 		}
 	}
 	if err != nil {
-		return ErrUnfinished, errors.Join(err, run.Close())
+		return ErrUnfinished, err
 	}
 	return ErrUndone, run.End("undone")
 }

@@ -40,7 +40,7 @@ func (f *Facts) PlanSnapshot(r SnapshotRequest) (*Plan, error) {
 	case !g.State.Up():
 		p.Steps = []Step{save, cut}
 	case r.Mode == ModeShutdown:
-		p.Steps = []Step{save, &StopGuest{Guest: g.Name, Timeout: r.Timeout, WasUp: true}, cut, &StartGuest{Guest: g.Name}}
+		p.Steps = []Step{save, &StopGuest{Guest: g.Name, Timeout: orPatience(r.Timeout), WasUp: true}, cut, &StartGuest{Guest: g.Name}}
 	case r.Mode == ModePause:
 		set.Grade = GradePaused
 		p.Steps = []Step{save, &PauseGuest{Guest: g.Name}, cut, &ResumeGuest{Guest: g.Name}}

@@ -50,12 +50,20 @@ func (s *StopGuest) Do(ctx context.Context, w *World) error {
 	if s.Hard {
 		err = g.Destroy(ctx)
 	} else {
-		ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-		defer cancel()
-		err = g.Shutdown(ctx)
+		err = s.shutdown(ctx, g)
 	}
 	if errors.Is(err, hypervisor.ErrNotRunning) {
 		return nil
+	}
+	return err
+}
+
+func (s *StopGuest) shutdown(ctx context.Context, g hypervisor.Guest) error {
+	patience, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	err := g.Shutdown(patience)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return &hypervisor.Error{Op: fmt.Sprintf("shut down within %s", s.Timeout), Guest: s.Guest, Err: hypervisor.ErrTimeout}
 	}
 	return err
 }
@@ -286,8 +294,8 @@ func (s *UndefineGuest) Do(ctx context.Context, w *World) error {
 // Undo cannot define it again; plans never undo past it.
 func (s *UndefineGuest) Undo(context.Context, *World) error { return errNoUndo(s) }
 
-// undefine forgets a guest that is ours, with the firmware variables that were
-// copied for it.
+// undefine forgets a guest that is ours. A copy of firmware variables stays, as
+// libvirt leaves it.
 func undefine(ctx context.Context, w *World, name string, ours func(hypervisor.Guest) (bool, error)) error {
 	g, st, err := state(ctx, w, name)
 	if err != nil || g == nil {

@@ -161,6 +161,10 @@ func (s *StartMerge) Do(ctx context.Context, w *World) error {
 	if err := w.Volumes.WaitClosed(ctx, closed); err != nil {
 		return err
 	}
+	refs, err = s.begun(ctx, w, refs)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
 	starts, err := w.Volumes.StartMerge(ctx, refs)
 	if err != nil {
 		return err
@@ -171,6 +175,28 @@ func (s *StartMerge) Do(ctx context.Context, w *World) error {
 		}
 	}
 	return err
+}
+
+// begun has merges go on that an earlier attempt recorded, and returns the
+// snapshots whose merge is not recorded.
+func (s *StartMerge) begun(ctx context.Context, w *World, refs []lvm.Ref) (rest []lvm.Ref, err error) {
+	groups, err := w.Volumes.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range refs {
+		for _, vg := range groups {
+			if vg.Name != r.VG {
+				continue
+			}
+			if seg := vg.Snapshot(r.LV); seg == nil || !seg.Merging {
+				rest = append(rest, r)
+			} else if err := w.Volumes.Refresh(ctx, r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rest, nil
 }
 
 // Undo cannot stop a merge; plans never undo past it.

@@ -113,8 +113,14 @@ func (r *Run) End(result string) error {
 	return errors.Join(durable.SyncDir(done), durable.SyncDir(r.dir.path), r.file.Close())
 }
 
-// Close lets go of a run that has not ended, for a later [Dir.Take].
-func (r *Run) Close() error { return r.file.Close() }
+// Close lets go of the run; one that has not ended waits for [Dir.Take]. It is
+// idempotent.
+func (r *Run) Close() error {
+	if err := r.file.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // Unfinished lists the runs that have not ended, oldest name first, those of
 // living processes among them.
