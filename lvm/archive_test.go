@@ -86,4 +86,11 @@ func TestArchiveFailureStopsTheChange(t *testing.T) {
 	if _, err := r.Prepare(t.Context(), vg); err == nil || r.power.Ops() != before {
 		t.Errorf("prepared without an archived copy: %v", err)
 	}
+	p, err := r.PrepareSuspended(t.Context(), vg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Commit(); err != nil {
+		t.Error(err)
+	}
 }

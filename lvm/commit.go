@@ -18,7 +18,17 @@ import (
 // its text does not fit every metadata area in use ([ErrMetadataFull]). An error
 // leaves the present state.
 func (s *Store) Prepare(ctx context.Context, next *VG) (*Pending, error) {
-	p, err := s.prepare(ctx, next)
+	return s.prepareNamed(ctx, next, s.Archive)
+}
+
+// PrepareSuspended is Prepare without an archived copy: while devices are
+// suspended no file may be written, for its file system may be on one of them.
+func (s *Store) PrepareSuspended(ctx context.Context, next *VG) (*Pending, error) {
+	return s.prepareNamed(ctx, next, nil)
+}
+
+func (s *Store) prepareNamed(ctx context.Context, next *VG, archive *Archive) (*Pending, error) {
+	p, err := s.prepare(ctx, next, archive)
 	if err != nil {
 		return nil, named(next, "", err)
 	}
@@ -33,7 +43,7 @@ func named(vg *VG, op string, err error) error {
 	return vg.fail("", op, err)
 }
 
-func (s *Store) prepare(ctx context.Context, next *VG) (*Pending, error) {
+func (s *Store) prepare(ctx context.Context, next *VG, archive *Archive) (*Pending, error) {
 	f, err := s.scan(ctx)
 	if err != nil {
 		return nil, err
@@ -54,8 +64,8 @@ func (s *Store) prepare(ctx context.Context, next *VG) (*Pending, error) {
 	if err := p.plan(f, g, text); err != nil {
 		return nil, err
 	}
-	if g != nil && s.Archive != nil {
-		if err := s.Archive.Archive(g.present(), s.header(fmt.Sprintf("Created *before* executing '%s'", s.command()))); err != nil {
+	if g != nil && archive != nil {
+		if err := archive.Archive(g.present(), s.header(fmt.Sprintf("Created *before* executing '%s'", s.command()))); err != nil {
 			return nil, err
 		}
 	}

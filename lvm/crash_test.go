@@ -301,7 +301,7 @@ func TestCommitSaysWhatIsOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.power.CutAt(1)
-	if err := p.Commit(); !errors.Is(err, blockdev.ErrPowerCut) || !strings.Contains(err.Error(), "is not known") {
+	if err := p.Commit(); !errors.Is(err, blockdev.ErrPowerCut) || !errors.Is(err, ErrUndecided) {
 		t.Errorf("power cut: %v", err)
 	}
 }

@@ -86,7 +86,7 @@ func (s *Store) ReduceVG(ctx context.Context, vg *VG, paths ...string) (*VG, err
 
 // change prepares, commits and backs up.
 func (s *Store) change(ctx context.Context, next *VG, op string) (*VG, error) {
-	p, err := s.prepare(ctx, next)
+	p, err := s.prepare(ctx, next, s.Archive)
 	if err != nil {
 		return nil, named(next, op, err)
 	}

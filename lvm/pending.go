@@ -9,6 +9,11 @@ import (
 	"cowhand/lvm/ondisk"
 )
 
+// ErrUndecided is a commit that failed so that neither the old nor the new state
+// is sure to be found on disk: the devices failed while they were written, and
+// again when the old state was to be restored. Only loading the group tells.
+var ErrUndecided = errors.New("whether the old or the new state is on disk is not known")
+
 // Pending is a new state of a group that is written beside the present one:
 //
 //	            text in every ring, then slot 1
@@ -55,8 +60,8 @@ func (a *pendingArea) fail(err error) error {
 
 // Commit makes the new state current and durable. It succeeds if one area took
 // it, for the newest copy counts; Degraded has the errors of the others. If none
-// did, it restores the present state as far as it can, and the error says
-// whether it could. Between suspending and resuming devices nothing else needs to
+// did, it restores the present state; if it could not do that, the error matches
+// [ErrUndecided]. Between suspending and resuming devices nothing else needs to
 // happen: Commit writes and syncs one sector for each area, reads it again, and
 // needs no memory to do it. (Groups that gain or lose PVs have labels to write
 // too.)
@@ -68,7 +73,7 @@ func (p *Pending) Commit() error {
 	if committed == 0 {
 		err := p.areas[0].fail(p.areas[0].err)
 		if restored := p.restore(); restored != nil {
-			return p.VG.fail("", "commit", fmt.Errorf("%w; whether the old or the new state is on disk is not known: %w", err, restored))
+			return p.VG.fail("", "commit", fmt.Errorf("%w; %w: %w", err, ErrUndecided, restored))
 		}
 		return p.VG.fail("", "commit", fmt.Errorf("%w; the old state was restored", err))
 	}
