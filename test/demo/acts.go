@@ -19,7 +19,7 @@ const (
 
 func build(ctx context.Context, s *stage) error {
 	s.act("A file becomes a volume group",
-		"No block device, no device mapper: the physical volume is a file, and LVM's metadata is in it.")
+		"No block device, no device mapper: the physical volume is a file, with LVM's metadata in it.")
 	if err := s.open(ctx); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func install(ctx context.Context, s *stage) error {
 	if err := s.cowhands(ctx, "guests"); err != nil {
 		return err
 	}
-	if err := s.run(ctx, "virsh", "start", s.guest("web")); err != nil {
+	if err := s.run(ctx, "virsh", "--quiet", "start", s.guest("web")); err != nil {
 		return err
 	}
 	return s.guestSays(ctx, "web", v1)
@@ -67,6 +67,9 @@ func discard(ctx context.Context, s *stage) error {
 		return err
 	}
 	if err := s.patch(ctx, "web-try", badPatch); err != nil {
+		return err
+	}
+	if err := s.onInstance(ctx, "web-try", badPatch); err != nil {
 		return err
 	}
 	if err := s.onVolume(ctx, "web", v1, "while the trial runs"); err != nil {
@@ -140,6 +143,9 @@ func clone(ctx context.Context, s *stage) error {
 	if err := s.cowhands(ctx, fmt.Sprintf("clone %s --count %d --name '%s'", s.guest("web"), count, s.guest("web%02d"))); err != nil {
 		return err
 	}
+	if err := s.ownIdentities(ctx, "web", name(1), name(2), name(3)); err != nil {
+		return err
+	}
 	for n := 1; n <= count; n++ {
 		if err := s.patch(ctx, name(n), "instance-"+name(n)); err != nil {
 			return err
@@ -154,6 +160,16 @@ func clone(ctx context.Context, s *stage) error {
 		return err
 	}
 	return s.cowhands(ctx, "ls", "lvm lvs")
+}
+
+func audit(ctx context.Context, s *stage) error {
+	s.act("What lvm2 says", "All of that was done to a volume group that is also lvm2's.")
+	seqno, err := lab.Audit(ctx, filepath.Join(s.dir, "disk.img"))
+	if err != nil {
+		return err
+	}
+	s.claim(fmt.Sprintf("label, headers and metadata are in order, at generation %d", seqno), "lvm2's pvck")
+	return nil
 }
 
 // guestDeadline is how long a guest may take to boot or shut down on a busy machine without KVM.

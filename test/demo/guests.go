@@ -114,7 +114,7 @@ func (s *stage) onVolume(ctx context.Context, lv, want, why string) error {
 		return fmt.Errorf("/version on herd/%s is %q, and not %q (%s)", lv, got, want, why)
 	}
 	s.claim(fmt.Sprintf("/version on herd/%s is %s: %s", lv, want, why),
-		fmt.Sprintf("debugfs, in disk.img at %d MiB, where lvm2's pvck says it is", at.Offset>>20))
+		fmt.Sprintf("debugfs, in disk.img at %d MiB", at.Offset>>20))
 	return nil
 }
 
@@ -137,6 +137,29 @@ func (s *stage) onInstance(ctx context.Context, name, want string) error {
 		return fmt.Errorf("/version on the disk of %s is %q, and not %q", s.guest(name), got, want)
 	}
 	s.claim(fmt.Sprintf("/version on the disk of %s is %s", s.guest(name), want), "debugfs, on a copy by qemu-img")
+	return nil
+}
+
+// ownIdentities checks that libvirt knows the guests by UUIDs and network addresses that differ.
+func (s *stage) ownIdentities(ctx context.Context, names ...string) error {
+	seen := map[string]string{}
+	for _, name := range names {
+		definition, err := s.command(ctx, "virsh", "dumpxml", s.guest(name)).Output()
+		if err != nil {
+			return fmt.Errorf("virsh dumpxml %s: %w", s.guest(name), err)
+		}
+		ids, err := lab.Identity(definition)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if other, twice := seen[id]; twice {
+				return fmt.Errorf("%s and %s are both %s", s.guest(other), s.guest(name), id)
+			}
+			seen[id] = name
+		}
+	}
+	s.claim(fmt.Sprintf("%d guests have %d different UUIDs and network addresses", len(names), len(seen)), "virsh dumpxml")
 	return nil
 }
 

@@ -29,6 +29,8 @@ func main() {
 
 	began := time.Now()
 	s := newStage(os.Stdout, *program)
+	s.say("Each claim (ok) is read back by another program than wrote it: lvm2's pvck tells where the\n" +
+		"volume lies in the file, e2fsprogs' debugfs reads what is there, past cowhand.")
 	err := perform(ctx, s)
 	if err != nil {
 		s.say("\n%s %v", s.red("FAILED:"), err)
@@ -47,7 +49,7 @@ func main() {
 // perform is the whole show.
 func perform(ctx context.Context, s *stage) error {
 	for _, act := range []func(context.Context, *stage) error{
-		build, install, discard, keep, rollback, clone,
+		build, install, discard, keep, rollback, clone, audit,
 	} {
 		if err := act(ctx, s); err != nil {
 			return err

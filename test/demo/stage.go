@@ -111,7 +111,27 @@ func (s *stage) strike(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("cowhand engine stop: %w: %s", err, bytes.TrimSpace(out)))
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+	errs = append(errs, os.RemoveAll(s.dir), s.gone(ctx))
+	return errors.Join(errs...)
+}
+
+// gone waits until no process is left that was told of the show's folder.
+func (s *stage) gone(ctx context.Context) error {
+	left := ""
+	err := s.wait(ctx, "gone", func() (bool, error) {
+		left = ""
+		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, line := range lines {
+			if words, err := os.ReadFile(line); err == nil && bytes.Contains(words, []byte(s.dir)) {
+				left += " " + filepath.Base(filepath.Dir(line))
+			}
+		}
+		return left == "", err
+	})
+	if err != nil {
+		return fmt.Errorf("processes%s: %w", left, err)
+	}
+	return nil
 }
 
 // undefineAll removes the show's guests from a libvirt that others use too.

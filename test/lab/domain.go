@@ -90,6 +90,27 @@ func (d Domain) XML() string {
 	return b.String()
 }
 
+// Identity returns what no two guests may share: the UUID and the network cards' addresses.
+func Identity(definition []byte) ([]string, error) {
+	var d struct {
+		UUID string `xml:"uuid"`
+		Macs []struct {
+			Address string `xml:"address,attr"`
+		} `xml:"devices>interface>mac"`
+	}
+	if err := xml.Unmarshal(definition, &d); err != nil {
+		return nil, fmt.Errorf("lab: domain: %w", err)
+	}
+	if d.UUID == "" || len(d.Macs) == 0 {
+		return nil, fmt.Errorf("lab: domain: no UUID or no network address in it")
+	}
+	ids := []string{d.UUID}
+	for _, mac := range d.Macs {
+		ids = append(ids, mac.Address)
+	}
+	return ids, nil
+}
+
 // DiskURI returns the NBD URI of the first disk in a definition.
 func DiskURI(definition []byte) (string, error) {
 	var d struct {

@@ -15,6 +15,27 @@ func Merging(ctx context.Context, pv string) (bool, error) {
 	return strings.Contains(text, "merging_store = "), err
 }
 
+// Audit has lvm2's pvck check label, headers and metadata area of a physical volume, and returns the
+// number of the metadata's generation.
+func Audit(ctx context.Context, pv string) (seqno int, err error) {
+	headers, err := run(ctx, "lvm", "pvck", "--driverloaded", "n", "--dump", "headers", pv)
+	if err != nil {
+		return 0, err
+	}
+	if complaints := regexp.MustCompile(`(?m)^\s*CHECK: .*`).FindAllString(headers, -1); len(complaints) > 0 { // and yet it exits with 0
+		return 0, fmt.Errorf("lab: %s: pvck: %s", pv, strings.Join(complaints, "\n"))
+	}
+	text, err := pvck(ctx, pv)
+	if err != nil {
+		return 0, err
+	}
+	found := regexp.MustCompile(`\nseqno = (\d+)\n`).FindStringSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("lab: %s: pvck finds no metadata: %s", pv, strings.TrimSpace(text))
+	}
+	return strconv.Atoi(found[1])
+}
+
 func pvck(ctx context.Context, pv string) (string, error) {
 	return run(ctx, "lvm", "pvck", "--driverloaded", "n", "--dump", "metadata", pv)
 }
