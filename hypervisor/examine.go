@@ -44,12 +44,25 @@ func Examine(xml string, r Rewrite) (Review, error) {
 	if from, to := nvramPath(e.old), nvramPath(e.new); from != nil && from.path != to.path {
 		e.NVRAM = &Copy{from.path, to.path}
 	}
+	if same, err := sameGuest(e.old, e.new); same || err != nil {
+		return e.Review, err // one guest on new disks disturbs nobody
+	}
 	e.disks()
 	if r.Beside {
 		e.exclusive()
 	}
 	e.notes()
 	return e.Review, nil
+}
+
+// sameGuest tells that two definitions are of one guest.
+func sameGuest(a, b *etree.Element) (bool, error) {
+	before, err := identify(a)
+	if err != nil {
+		return false, err
+	}
+	after, err := identify(b)
+	return before == after, err
 }
 
 type examiner struct {
@@ -131,6 +144,14 @@ func (e *examiner) exclusive() {
 			e.conflict("vsock has the fixed address %s: only one guest can", attr(cid, "address"))
 		}
 	}
+	for _, i := range e.devices("input") {
+		if kind := attr(i, "type"); kind == "passthrough" || kind == "evdev" {
+			e.conflict("input device %s is the host's: only one guest can have it", firstAttr(child(i, "source"), "evdev", "dev"))
+		}
+	}
+	for _, l := range e.devices("lease") {
+		e.conflict("lease %s would be held by both guests", text(child(l, "key")))
+	}
 	for _, s := range e.devices("shmem") {
 		e.conflict("shared memory %s is shared with the old guest", attr(s, "name"))
 	}
@@ -182,10 +203,6 @@ func (e *examiner) exclusiveGraphics(g *etree.Element) {
 
 // notes tells what does not come along.
 func (e *examiner) notes() {
-	renamed := text(child(e.old, "name")) != text(child(e.new, "name"))
-	if !renamed {
-		return
-	}
 	for _, t := range e.devices("tpm") {
 		if b := child(t, "backend"); b != nil && attr(b, "type") == "emulator" {
 			e.note("the TPM starts empty: keys sealed by the old one (disk encryption) are not in it")
@@ -220,6 +237,9 @@ func linkDown(i *etree.Element) bool {
 
 func firstAttr(e *etree.Element, keys ...string) string {
 	for _, k := range keys {
+		if e == nil {
+			break
+		}
 		if v := attr(e, k); v != "" {
 			return v
 		}

@@ -44,8 +44,8 @@ func TestExamine(t *testing.T) {
 					"interface 52:54:00:00:00:01 has the fixed device name tap-full: only one guest can",
 					"vnc listens on the fixed port 5999: only one guest can (use autoport='yes')",
 					"serial listens on port 4444: only one guest can",
-					"serial uses /tmp/hvlab/full.log: only one guest can",
-					"channel uses /tmp/hvlab/own.sock: only one guest can",
+					"serial uses /srv/guests/full.log: only one guest can",
+					"channel uses /srv/guests/own.sock: only one guest can",
 				},
 				Notes: []string{"<qemu:commandline> is passed on as it is"},
 			}},
@@ -62,6 +62,9 @@ func TestExamine(t *testing.T) {
     <graphics type='vnc' socket='/run/vnc' websocket='700'><listen type='socket' socket='/run/vnc'/></graphics>
     <vsock><cid address='7'/></vsock>
     <shmem name='shm'/>
+    <input type='evdev'><source dev='/dev/input/event1'/></input>
+    <input type='mouse' bus='ps2'/>
+    <lease><key>k</key></lease>
     <tpm><backend type='emulator'/></tpm>`), Rewrite{Name: "c", Beside: true, FreshMACs: macs},
 			Review{
 				Conflicts: []string{
@@ -75,6 +78,8 @@ func TestExamine(t *testing.T) {
 					"vnc listens on the socket /run/vnc: only one guest can",
 					"serial is the host's /dev/ttyS0: only one guest can have it",
 					"vsock has the fixed address 7: only one guest can",
+					"input device /dev/input/event1 is the host's: only one guest can have it",
+					"lease k would be held by both guests",
 					"shared memory shm is shared with the old guest",
 				},
 				Notes: []string{"the TPM starts empty: keys sealed by the old one (disk encryption) are not in it"},
@@ -91,7 +96,7 @@ func TestExamine(t *testing.T) {
 				"disk vdb: a block job copies it to another place",
 				"disk vdd (volume p/v) would be written by both guests",
 			}}},
-		{"nothing new", all["web1.xml"], Rewrite{Disks: toBlock("vda", "vdb", "sda")}, Review{}},
+		{"the same guest on one new disk", all["web1.xml"], Rewrite{Disks: toBlock("vda"), Beside: true}, Review{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

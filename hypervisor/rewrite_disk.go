@@ -114,15 +114,22 @@ func (s DiskSource) apply(e *etree.Element) error {
 		insert(e, driver, elementIndex(source))
 	}
 	// Without a type libvirt takes raw, but may once have been told to probe.
+	defaultAttr(driver, "type", "raw")
 	// An error must not reach the guest's file system as one that lasts: a
-	// full snapshot or a server that is away is for the host to mend.
-	for _, a := range []struct{ key, value string }{{"type", "raw"}, {"error_policy", "stop"}, {"rerror_policy", "stop"}} {
-		if driver.SelectAttr(a.key) == nil {
-			driver.CreateAttr(a.key, a.value)
-		}
+	// full snapshot or a server that is away is for the host to mend. QEMU's
+	// SD card and SCSI passthrough have no such property.
+	if old.Device != "lun" && old.Bus != "sd" {
+		defaultAttr(driver, "error_policy", "stop")
+		defaultAttr(driver, "rerror_policy", "stop")
 	}
 	dropAlias(e)
 	return nil
+}
+
+func defaultAttr(e *etree.Element, key, value string) {
+	if e.SelectAttr(key) == nil {
+		e.CreateAttr(key, value)
+	}
 }
 
 // dropAlias removes the name libvirt gave a device of a running guest, and

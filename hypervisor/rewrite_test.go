@@ -181,6 +181,7 @@ func TestRewrite(t *testing.T) {
 func TestRewriteRefuses(t *testing.T) {
 	web1 := corpus(t)["web1.xml"]
 	lun := strings.Replace(web1, "device='disk'", "device='lun'", 1)
+	mirror := strings.Replace(web1, "<backingStore/>", "<mirror type='file'/>", 1)
 	tests := []struct {
 		name string
 		xml  string
@@ -193,6 +194,10 @@ func TestRewriteRefuses(t *testing.T) {
 		{"relative", web1, Rewrite{Disks: map[string]DiskSource{"vda": {Device: "x"}}}, ErrInvalid},
 		{"export without socket", web1, Rewrite{Disks: map[string]DiskSource{"vda": {Export: "x"}}}, ErrInvalid},
 		{"lun over NBD", lun, Rewrite{Disks: map[string]DiskSource{"vda": {Export: "x", Socket: "/s"}}}, ErrUnsupported},
+		{"block job", mirror, Rewrite{Disks: map[string]DiskSource{"vda": {Device: "/dev/x"}}}, ErrInUse},
+		{"control character", web1, Rewrite{Disks: map[string]DiskSource{"vda": {Device: "/dev/\x01"}}}, ErrInvalid},
+		{"no UTF-8", web1, Rewrite{Mark: &Mark{Set: "\xff"}}, ErrInvalid},
+		{"relative NVRAM", web1, Rewrite{NVRAM: "x"}, ErrInvalid},
 		{"name with slash", web1, Rewrite{Name: "a/b"}, ErrInvalid},
 		{"name with newline", web1, Rewrite{Name: "a\nb"}, ErrInvalid},
 		{"name like a flag", web1, Rewrite{Name: "-y"}, ErrInvalid},
@@ -214,5 +219,81 @@ func TestRewriteRefuses(t *testing.T) {
 		if got, err := RewriteXML(tt.xml, tt.r); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v; gave %d bytes", tt.name, err, tt.want, len(got))
 		}
+	}
+}
+
+// What libvirt wrote about a guest that runs is not part of another guest.
+func TestRewriteOfALiveDefinition(t *testing.T) {
+	live := corpus(t)["qemu-9.0-live.xml"]
+	got, err := RewriteXML(live, Rewrite{Name: "other", Disks: map[string]DiskSource{"vda": {Device: "/dev/vg0/new"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `
+-<domain type='qemu' id='1'>
+-  <name>live</name>
++<domain type='qemu'>
++  <name>other</name>
+-      <driver name='qemu' type='raw' cache='none' io='native'/>
+-      <source dev='/dev/loop0' index='2'/>
++      <driver name='qemu' type='raw' cache='none' io='native' error_policy='stop' rerror_policy='stop'/>
++      <source dev='/dev/vg0/new'/>
+-      <alias name='virtio-disk0'/>
+-      <source mode='bind' path='/var/lib/libvirt/qemu/channel/target/domain-1-live/org.qemu.guest_agent.0'/>
+-  <seclabel type='dynamic' model='dac' relabel='yes'>
+-    <label>+64055:+64055</label>
+-    <imagelabel>+64055:+64055</imagelabel>
+-  </seclabel>
++  <seclabel type='dynamic' model='dac' relabel='yes'/>
+`
+	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), changed(live, got)); diff != "" {
+		t.Error("(-want +got)\n" + diff)
+	}
+}
+
+func TestRenamedPaths(t *testing.T) {
+	for path, want := range map[string]string{
+		"/run/web1":             "/run/new",
+		"/run/web1.sock":        "/run/new.sock",
+		"/var/web1/web1-a.log":  "/var/new/new-a.log",
+		"/var/web10/myweb1.log": "/var/web10/myweb1.log",
+		"/var/web1\u00e9":       "/var/web1\u00e9",
+	} {
+		if got := renamed(path, "web1", "new"); got != want {
+			t.Errorf("%s became %s, want %s", path, got, want)
+		}
+	}
+}
+
+// A mark is found under any prefix, replaced, and removed without a trace.
+func TestMark(t *testing.T) {
+	web1 := corpus(t)["web1.xml"]
+	mark := &Mark{Set: "s", Role: "clone"}
+	once, err := RewriteXML(web1, Rewrite{Mark: &Mark{Set: "old"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	once = strings.Replace(once, "<cowhand:guest xmlns:cowhand=", "<ns0:guest xmlns:ns0=", 1)
+	twice, err := RewriteXML(once, Rewrite{Mark: mark})
+	if err != nil || strings.Count(twice, MarkNamespace) != 1 {
+		t.Fatalf("%v in\n%s", err, twice)
+	}
+	if m, ok, err := ReadMark(twice); m != *mark || !ok || err != nil {
+		t.Errorf("%+v, %v, %v", m, ok, err)
+	}
+	none, err := RewriteXML(twice, Rewrite{Mark: &Mark{}})
+	if err != nil || none != web1 {
+		t.Errorf("%v; without the mark again:\n%s", err, changed(web1, none))
+	}
+	bare := guestWith("")
+	with, err := RewriteXML(bare, Rewrite{Mark: mark})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, ok, err := ReadMark(with); m != *mark || !ok || err != nil {
+		t.Errorf("%+v, %v, %v in %s", m, ok, err, with)
+	}
+	if _, ok, err := ReadMark(bare); ok || err != nil {
+		t.Errorf("a mark in %s, %v", bare, err)
 	}
 }

@@ -51,6 +51,8 @@ type Host struct {
 	trace  []string
 }
 
+var _ hypervisor.Hypervisor = (*Host)(nil)
+
 // record is a guest as the host remembers it.
 type record struct {
 	name, uuid string

@@ -32,6 +32,8 @@ type Conn struct {
 	waiting map[string]map[chan struct{}]bool // by UUID: who waits for a change of state
 }
 
+var _ hypervisor.Hypervisor = (*Conn)(nil)
+
 // register gives libvirt its event loop. It has to precede the first
 // connection of a process, and libvirt takes only one; so this one variable of
 // the package mirrors a state of the library.

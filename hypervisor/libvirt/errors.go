@@ -102,6 +102,8 @@ func (h *Conn) gone() bool {
 func openError(uri string, err error) error {
 	var e libvirt.Error
 	switch {
+	case errors.As(err, &e) && strings.Contains(e.Message, "libvirt.so.0"): // the binding's own, from dlopen
+		err = fmt.Errorf("%w: libvirt.so.0 cannot be loaded", hypervisor.ErrUnavailable)
 	case errors.As(err, &e):
 		c := cause{sentinel("", e.Code), e}
 		// The socket's permissions come as a system error without its number.
