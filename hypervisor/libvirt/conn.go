@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"cowhand/hypervisor"
 
@@ -23,7 +22,8 @@ type Conn struct {
 	c        *libvirt.Connect
 	event    int // registration of the lifecycle event
 	noEvents error
-	running  atomic.Int32  // how many run the event loop
+	runs     chan struct{} // closed when somebody runs the event loop
+	started  func()
 	lost     chan struct{} // closed when the daemon is gone
 	lose     func()
 	close    func() error
@@ -82,7 +82,8 @@ func Open(ctx context.Context, uri string) (*Conn, error) {
 const keepaliveSeconds, keepaliveCount = 5, 5
 
 func newConn(uri string, c *libvirt.Connect) (*Conn, error) {
-	h := &Conn{uri: uri, c: c, lost: make(chan struct{}), waiting: map[string]map[chan struct{}]bool{}}
+	h := &Conn{uri: uri, c: c, runs: make(chan struct{}), lost: make(chan struct{}), waiting: map[string]map[chan struct{}]bool{}}
+	h.started = sync.OnceFunc(func() { close(h.runs) })
 	h.lose = sync.OnceFunc(func() { close(h.lost) })
 	h.close = sync.OnceValue(h.disconnect)
 	if u, err := c.GetURI(); err == nil {
@@ -103,8 +104,7 @@ func newConn(uri string, c *libvirt.Connect) (*Conn, error) {
 // Run runs libvirt's event loop until ctx ends, which is not an error. It may
 // run for several connections of a process at once.
 func (h *Conn) Run(ctx context.Context) error {
-	h.running.Add(1)
-	defer h.running.Add(-1)
+	h.started()
 	// A timer that fires at once wakes the loop up to see that ctx ended.
 	timer, err := libvirt.EventAddTimeout(-1, func(int) {})
 	if err != nil {

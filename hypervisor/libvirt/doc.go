@@ -18,5 +18,5 @@
 //
 // A connection whose loop does not run is cut by the daemon after half a
 // minute without calls, because nobody answers its keepalive messages; and
-// [hypervisor.Guest.Shutdown], which waits for an event, refuses to begin.
+// [hypervisor.Guest.Shutdown], which waits for an event, does not begin.
 package libvirt

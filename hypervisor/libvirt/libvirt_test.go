@@ -198,7 +198,9 @@ func TestShutdownNeedsTheLoop(t *testing.T) {
 	defer h.Close()
 	g, err := h.Guest(t.Context(), "test")
 	want(t, "look up", err, nil)
-	want(t, "shutdown", g.Shutdown(t.Context()), errNoLoop)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	want(t, "shutdown", g.Shutdown(ctx), errNoLoop)
 	if s, err := g.State(t.Context()); s != hypervisor.Running || err != nil {
 		t.Errorf("it was asked to power off: %v, %v", s, err)
 	}

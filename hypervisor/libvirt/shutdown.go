@@ -24,7 +24,9 @@ func (g *guest) Shutdown(ctx context.Context) error {
 	if g.h.noEvents != nil {
 		return g.h.wrap("shutdown", g.name, g.h.noEvents)
 	}
-	if g.h.running.Load() == 0 {
+	select {
+	case <-g.h.runs: // it may have been started a moment ago
+	case <-ctx.Done():
 		return g.h.wrap("shutdown", g.name, errNoLoop)
 	}
 	changed, unsubscribe := g.h.subscribe(g.uuid)
