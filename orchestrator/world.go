@@ -19,9 +19,6 @@ type World struct {
 	FreshMAC  func() string
 	FreshUUID func() string
 	Now       func() time.Time
-	// Reconnect says that the hypervisor knows how to reconnect a disk to an
-	// engine that was restarted.
-	Reconnect bool
 	// Progress is told how merges go; it may be nil.
 	Progress func(Event)
 	// Random feeds run names.
@@ -48,7 +45,6 @@ type Event struct {
 	Left    int64   `json:"left,omitempty"`    // bytes
 	Volume  string  `json:"volume,omitempty"`
 	Err     error   `json:"-"`
-	_       struct{}
 }
 
 func (w *World) tell(e Event) {

@@ -22,7 +22,8 @@ func engineCommand(h *host) *cli.Command {
 				Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "take devices away from guests that use them"}}},
 			{Name: "status", Usage: "tell what it is doing", Action: action(h.engineStatus)},
 			{Name: "uri", Usage: "print the NBD URI of a volume", ArgsUsage: "VG/LV", Action: action(h.engineURI)},
-			{Name: "serve", Usage: "be the engine", Hidden: true, Action: action(h.engineServe)},
+			{Name: "serve", Usage: "keep an engine running", Hidden: true, Action: action(h.engineServe)},
+			{Name: "work", Usage: "be the engine", Hidden: true, Action: action(h.engineWork)},
 		},
 	}
 }

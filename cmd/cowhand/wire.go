@@ -9,12 +9,10 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"cowhand/dmcore"
@@ -115,82 +113,6 @@ func (h *host) devicePaths() ([]string, error) {
 		patterns = append(patterns, abs)
 	}
 	return lvm.FindDevices(patterns)
-}
-
-// engineServe is the daemon.
-func (h *host) engineServe(ctx context.Context, _ *cli.Context) error {
-	owner, users := qemuUsers(h.qemuUsers)
-	err := engine.Serve(ctx, engine.Config{
-		RunDir: h.runDir, NBDOwner: owner, NBDUsers: users, Version: version, Log: h.logger(),
-		Open: func(ref dmcore.Dev) (blockdev.Device, error) { return openDevice(devicePath(ref), true) },
-		Restore: func(ctx context.Context, ctl dmcore.Control, was []engine.Was) error {
-			var tables []dmcore.Table
-			var memory []lvm.Remembered
-			for _, w := range was {
-				tables = append(tables, w.Table)
-				merging := len(w.Table) == 1 && w.Table[0].Target.Type() == "snapshot-merge"
-				memory = append(memory, lvm.Remembered{UUID: w.Info.UUID, Merging: merging, Open: w.Open})
-			}
-			e, err := h.daemonEngine(ctl, tables)
-			if err == nil {
-				err = e.Restore(ctx, memory)
-			}
-			if err != nil { // the volumes that could be restored are worth serving
-				h.logger().Error("restore", "err", err)
-			}
-			return nil
-		},
-		Repair: func(ctx context.Context, ctl dmcore.Control, left []dmcore.Info) error {
-			tables, err := allTables(ctx, dmcore.NewClient(ctl))
-			if err != nil {
-				return err
-			}
-			e, err := h.daemonEngine(ctl, tables)
-			if err != nil {
-				return err
-			}
-			return e.Reconcile(ctx, left)
-		},
-		Ready: func() {
-			if err := engine.NotifyReady(nil); err != nil {
-				h.logger().Error("report that the engine is ready", "err", err)
-			}
-		},
-	})
-	return errors.Join(err, engine.NotifyReady(err))
-}
-
-// daemonEngine looks at the devices the daemon was told of and at those that
-// tables stand on: commands may have named others since.
-func (h *host) daemonEngine(ctl dmcore.Control, tables []dmcore.Table) (*lvm.Engine, error) {
-	paths, err := h.devicePaths()
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range tables {
-		for _, d := range t.Devs() {
-			if filepath.IsAbs(string(d)) && !slices.Contains(paths, string(d)) {
-				paths = append(paths, string(d))
-			}
-		}
-	}
-	return h.newEngine(dmcore.NewClient(ctl), paths), nil
-}
-
-func allTables(ctx context.Context, dm *dmcore.Client) ([]dmcore.Table, error) {
-	infos, err := dm.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var tables []dmcore.Table
-	for _, i := range infos {
-		t, err := dm.Table(ctx, i.UUID)
-		if err != nil && !errors.Is(err, dmcore.ErrNotFound) {
-			return nil, err
-		}
-		tables = append(tables, t)
-	}
-	return tables, nil
 }
 
 // devicePath is the file of a table's reference: a path, or "major:minor".

@@ -167,6 +167,21 @@ func NotifyReady(err error) error {
 	return errors.Join(werr, f.Close())
 }
 
+// StartWorker starts a command that is to be the engine in the place of this
+// process, which keeps watch over it: the duty to call [NotifyReady], if this
+// process has it, goes to the first worker.
+func StartWorker(cmd *exec.Cmd) error {
+	if os.Getenv(readyEnv) != fmt.Sprint(readyFD) {
+		return cmd.Start()
+	}
+	f := os.NewFile(readyFD, "ready")
+	cmd.ExtraFiles = []*os.File{f} // again descriptor 3
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return errors.Join(os.Unsetenv(readyEnv), f.Close())
+}
+
 // Stop stops the engine of a run directory (see [Client.Shutdown]) and returns
 // when it is gone.
 func Stop(ctx context.Context, runDir string, force bool) error {
@@ -195,15 +210,20 @@ func Stop(ctx context.Context, runDir string, force bool) error {
 	return nil
 }
 
-// URI is where NBD clients find the volume "VG/LV" of a run directory's engine
-// (doc/uri.md of the NBD project). QEMU and libnbd decode percent signs alone,
-// so a space must not become a plus.
-func URI(runDir, name string) string {
+// Socket is the unix socket on which the engine of a run directory serves NBD.
+func Socket(runDir string) string {
 	dir, err := filepath.Abs(runDir)
 	if err != nil {
 		dir = runDir
 	}
-	socket := url.QueryEscape(filepath.Join(dir, nbdName))
+	return filepath.Join(dir, nbdName)
+}
+
+// URI is where NBD clients find the volume "VG/LV" of a run directory's engine
+// (doc/uri.md of the NBD project). QEMU and libnbd decode percent signs alone,
+// so a space must not become a plus.
+func URI(runDir, name string) string {
+	socket := url.QueryEscape(Socket(runDir))
 	socket = strings.NewReplacer("+", "%20", "%2F", "/").Replace(socket)
 	return "nbd+unix://" + (&url.URL{Path: "/" + name}).EscapedPath() + "?socket=" + socket
 }
