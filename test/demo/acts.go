@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"cowhand/test/lab"
@@ -23,9 +24,6 @@ func build(ctx context.Context, s *stage) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	if err := makeSparse(filepath.Join(s.dir, "disk.img"), 512<<20); err != nil {
-		return err
-	}
 	return s.cowhands(ctx,
 		"lvm pvcreate disk.img",
 		"lvm vgcreate herd disk.img",
@@ -37,18 +35,18 @@ func build(ctx context.Context, s *stage) error {
 func install(ctx context.Context, s *stage) error {
 	s.act("A guest lives on it",
 		"A file system with /version goes onto the volume over NBD; libvirt and QEMU are the real ones.")
-	fs := filepath.Join(s.dir, "fs.img")
+	fs := filepath.Join(s.Dir, "fs.img")
 	if err := lab.Image(ctx, fs, 32, map[string]string{"version": v1 + "\n"}); err != nil {
 		return err
 	}
-	uri, err := s.uri(ctx, "herd/web")
+	uri, err := s.Output(ctx, "cowhand", "engine", "uri", "herd/web")
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", fs, uri); err != nil {
+	if err := s.run(ctx, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", fs, strings.TrimSpace(uri)); err != nil {
 		return err
 	}
-	if err := s.define(ctx, "web", uri); err != nil {
+	if err := s.Define(ctx, s.guest("web"), "herd/web"); err != nil {
 		return err
 	}
 	if err := s.cowhands(ctx, "guests"); err != nil {
@@ -164,13 +162,16 @@ func clone(ctx context.Context, s *stage) error {
 
 func audit(ctx context.Context, s *stage) error {
 	s.act("What lvm2 says", "All of that was done to a volume group that is also lvm2's.")
-	seqno, err := lab.Audit(ctx, filepath.Join(s.dir, "disk.img"))
+	seqno, err := lab.Audit(ctx, s.PV)
 	if err != nil {
 		return err
 	}
 	s.claim(fmt.Sprintf("label, headers and metadata are in order, at generation %d", seqno), "lvm2's pvck")
 	return nil
 }
+
+// diskSize holds the group; the file is sparse.
+const diskSize = 512 << 20
 
 // guestDeadline is how long a guest may take to boot or shut down on a busy machine without KVM.
 const guestDeadline = 90 * time.Second

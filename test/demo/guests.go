@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"cowhand/test/lab"
 )
@@ -14,37 +11,11 @@ import (
 // guest is a guest's name in this libvirt.
 func (s *stage) guest(name string) string { return s.prefix + name }
 
-// uri is where the engine serves a volume.
-func (s *stage) uri(ctx context.Context, volume string) (string, error) {
-	cmd := s.command(ctx, s.cowhand, "engine", "uri", volume)
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("cowhand engine uri %s: %w: %s", volume, err, complaint.String())
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-// define makes the show's guest known to libvirt, on a disk that the engine serves.
-func (s *stage) define(ctx context.Context, name, uri string) error {
-	file := filepath.Join(s.dir, name+".xml")
-	confined, err := lab.AppArmor(ctx, s.libvirt)
-	if err != nil {
-		return err
-	}
-	d := lab.Domain{Name: s.guest(name), Boot: s.boot, Source: uri, Unconfined: confined}
-	if err := os.WriteFile(file, []byte(d.XML()), 0o644); err != nil {
-		return err
-	}
-	return s.run(ctx, "virsh", "--quiet", "define", file)
-}
-
 // console gives f the console of a running guest, which it waits for.
 func (s *stage) console(ctx context.Context, name string, f func(context.Context, *lab.Console) error) error {
 	ctx, cancel := context.WithTimeout(ctx, guestDeadline)
 	defer cancel()
-	c, err := lab.Attach(ctx, s.libvirt, s.guest(name))
+	c, err := lab.Attach(ctx, s.URI, s.guest(name))
 	if err != nil {
 		return err
 	}
@@ -92,8 +63,8 @@ func (s *stage) shutdown(ctx context.Context, name string) error {
 			return err
 		}
 		return s.wait(ctx, "off", func() (bool, error) {
-			out, err := s.command(ctx, "virsh", "domstate", s.guest(name)).Output()
-			return strings.TrimSpace(string(out)) == "shut off", err
+			out, err := s.Output(ctx, "virsh", "domstate", s.guest(name))
+			return strings.TrimSpace(out) == "shut off", err
 		})
 	})
 }
@@ -101,12 +72,11 @@ func (s *stage) shutdown(ctx context.Context, name string) error {
 // onVolume checks what is on a linear volume, in the file that is its physical volume: cowhand's
 // engine has no part in this reading.
 func (s *stage) onVolume(ctx context.Context, lv, want, why string) error {
-	pv := filepath.Join(s.dir, "disk.img")
-	at, err := lab.Where(ctx, pv, lv)
+	at, err := lab.Where(ctx, s.PV, lv)
 	if err != nil {
 		return err
 	}
-	got, err := lab.ReadFile(ctx, pv, at, "version")
+	got, err := lab.ReadFile(ctx, s.PV, at, "version")
 	if err != nil {
 		return err
 	}
@@ -121,11 +91,11 @@ func (s *stage) onVolume(ctx context.Context, lv, want, why string) error {
 // onInstance checks what is on an instance's disk, which is a snapshot and so only the engine can
 // put together; the disk is the one its definition in libvirt names.
 func (s *stage) onInstance(ctx context.Context, name, want string) error {
-	xml, err := s.command(ctx, "virsh", "dumpxml", s.guest(name)).Output()
+	xml, err := s.Output(ctx, "virsh", "dumpxml", s.guest(name))
 	if err != nil {
-		return fmt.Errorf("virsh dumpxml %s: %w", s.guest(name), err)
+		return err
 	}
-	uri, err := lab.DiskURI(xml)
+	uri, err := lab.DiskURI([]byte(xml))
 	if err != nil {
 		return err
 	}
@@ -144,11 +114,11 @@ func (s *stage) onInstance(ctx context.Context, name, want string) error {
 func (s *stage) ownIdentities(ctx context.Context, names ...string) error {
 	seen := map[string]string{}
 	for _, name := range names {
-		definition, err := s.command(ctx, "virsh", "dumpxml", s.guest(name)).Output()
+		definition, err := s.Output(ctx, "virsh", "dumpxml", s.guest(name))
 		if err != nil {
-			return fmt.Errorf("virsh dumpxml %s: %w", s.guest(name), err)
+			return err
 		}
-		ids, err := lab.Identity(definition)
+		ids, err := lab.Identity([]byte(definition))
 		if err != nil {
 			return err
 		}
@@ -166,7 +136,7 @@ func (s *stage) ownIdentities(ctx context.Context, names ...string) error {
 // merged waits until the metadata, as lvm2 reads it, holds no snapshot that is being merged.
 func (s *stage) merged(ctx context.Context) error {
 	return s.wait(ctx, "merged", func() (bool, error) {
-		merging, err := lab.Merging(ctx, filepath.Join(s.dir, "disk.img"))
+		merging, err := lab.Merging(ctx, s.PV)
 		return !merging, err
 	})
 }
@@ -175,16 +145,8 @@ func (s *stage) merged(ctx context.Context) error {
 func (s *stage) wait(ctx context.Context, what string, so func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, guestDeadline)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if yes, err := so(); yes || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not %s after %s", what, guestDeadline)
-		case <-tick.C:
-		}
+	if err := lab.Poll(ctx, so); err != nil {
+		return fmt.Errorf("waiting until %s: %w", what, err)
 	}
+	return nil
 }

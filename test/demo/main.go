@@ -28,7 +28,7 @@ func main() {
 	defer cancel()
 
 	began := time.Now()
-	s := newStage(os.Stdout, *program)
+	s := &stage{program: *program, page: newPage(os.Stdout)}
 	s.say("Each claim (ok) is read back by another program than wrote it: lvm2's pvck tells where the\n" +
 		"volume lies in the file, e2fsprogs' debugfs reads what is there, past cowhand.")
 	err := perform(ctx, s)

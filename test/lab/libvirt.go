@@ -132,22 +132,23 @@ func virsh(ctx context.Context, uri string, args ...string) (string, error) {
 func (l *Libvirt) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		_, err := l.Virsh(ctx, "version")
-		if err == nil {
-			return nil
+	var unanswered error
+	err := Poll(ctx, func() (bool, error) {
+		if _, unanswered = l.Virsh(ctx, "version"); unanswered == nil {
+			return true, nil
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("lab: libvirt does not answer at %s: %w", l.URI, err)
 		case end := <-l.done:
 			l.done <- end
-			return fmt.Errorf("lab: libvirt ended at once: %w", end)
-		case <-tick.C:
+			return false, fmt.Errorf("it ended at once: %w", end)
+		default:
+			return false, nil
 		}
+	})
+	if err != nil {
+		return fmt.Errorf("lab: libvirt at %s: %w: %w", l.URI, err, unanswered)
 	}
+	return nil
 }
 
 func (l *Libvirt) lastWords() error {
