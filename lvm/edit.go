@@ -12,7 +12,7 @@ import (
 // are not touched; new ones go where lvm2 prints them.
 func (vg *VG) printGroup(s *lvmtext.Section) {
 	isNew := vg.text == nil
-	s.Set("id", lvmtext.String(vg.ID.Dashed()))
+	setID(s, vg.ID)
 	s.Set("seqno", lvmtext.Int(int64(vg.Seqno)))
 	if isNew {
 		s.Set("format", lvmtext.String("lvm2"))
@@ -81,7 +81,7 @@ func keep(s *lvmtext.Section, n int, item func(int) (name, was string)) {
 
 func printPV(s *lvmtext.Section, pv *PV) {
 	isNew := pv.was == ""
-	s.Set("id", lvmtext.String(pv.ID.Dashed()))
+	setID(s, pv.ID)
 	if v, ok := s.Get("device"); ok || isNew || pv.Device != "" {
 		if now, _ := v.String(); !ok || now != pv.Device {
 			s.Set("device", lvmtext.String(pv.Device))
@@ -97,11 +97,11 @@ func printPV(s *lvmtext.Section, pv *PV) {
 
 func printLV(s *lvmtext.Section, lv *LV) {
 	isNew := lv.was == ""
-	s.Set("id", lvmtext.String(lv.ID.Dashed()))
+	setID(s, lv.ID)
 	setWords(s, "status", lv.Status, true)
 	setWords(s, "flags", lv.Flags, isNew)
 	setTags(s, lv.Tags)
-	if !lv.CreationTime.IsZero() {
+	if isNew && !lv.CreationTime.IsZero() {
 		s.Set("creation_time", lvmtext.Int(lv.CreationTime.Unix()))
 		s.Set("creation_host", lvmtext.String(lv.CreationHost))
 	}
@@ -156,6 +156,15 @@ func printSegment(s *lvmtext.Section, seg *Segment) {
 		areas = append(areas, lvmtext.String(a.PV), lvmtext.Int(int64(a.Start)))
 	}
 	s.Set("stripes", lvmtext.List(areas...))
+}
+
+// setID sets an ID, unless the one there is the same in another form.
+func setID(s *lvmtext.Section, id ID) {
+	v, _ := s.Get("id")
+	text, _ := v.String()
+	if now, err := ParseID(text); err != nil || now != id {
+		s.Set("id", lvmtext.String(id.Dashed()))
+	}
 }
 
 // setNumber sets a number; one that is 0 and not there only if it must be.
