@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"cowhand/dmcore/blockdev"
@@ -78,35 +79,14 @@ func (s *Store) prepare(ctx context.Context, next *VG, archive *Archive) (*Pendi
 // current returns the group that next was made from, nil for a new one, or says
 // why it must not be changed.
 func (s *Store) current(f *found, next *VG) (*group, error) {
-	var g, namesake *group
+	g, err := s.unchanged(f, next)
+	if err != nil {
+		return nil, err
+	}
 	for _, other := range f.groups {
-		switch {
-		case other.vg.ID == next.ID:
-			g = other
-		case other.vg.Name == next.Name:
-			namesake = other
+		if other != g && other.vg.Name == next.Name {
+			return nil, fmt.Errorf("another group has this name, %s on %s: %w", other.vg.ID.Dashed(), other.newest().disk.path, ErrExists)
 		}
-	}
-	switch {
-	case g == nil && next.Seqno != 0:
-		return nil, fmt.Errorf("volume group: %w", ErrNotFound)
-	case g == nil:
-		// a new group
-	case g.err != nil:
-		return nil, g.err
-	case namesake != nil:
-		// reported below
-	case g.vg.Seqno != next.Seqno:
-		return nil, fmt.Errorf("changed by someone else, seqno is %d, %d was read: %w", g.vg.Seqno, next.Seqno, ErrInvalid)
-	case !g.vg.Writable():
-		return nil, fmt.Errorf("read-only: %w", ErrInvalid)
-	default:
-		if err := s.usable(g.vg); err != nil {
-			return nil, err
-		}
-	}
-	if namesake != nil {
-		return nil, fmt.Errorf("another group has this name, %s on %s: %w", namesake.vg.ID.Dashed(), namesake.newest().disk.path, ErrExists)
 	}
 	if err := s.usable(next); err != nil {
 		return nil, err
@@ -117,6 +97,27 @@ func (s *Store) current(f *found, next *VG) (*group, error) {
 		}
 	}
 	return g, nil
+}
+
+// unchanged finds the state that next was made from.
+func (s *Store) unchanged(f *found, next *VG) (*group, error) {
+	i := slices.IndexFunc(f.groups, func(g *group) bool { return g.vg.ID == next.ID })
+	if i < 0 {
+		if next.Seqno != 0 {
+			return nil, fmt.Errorf("volume group: %w", ErrNotFound)
+		}
+		return nil, nil
+	}
+	g := f.groups[i]
+	switch {
+	case g.err != nil:
+		return nil, g.err
+	case g.vg.Seqno != next.Seqno:
+		return nil, fmt.Errorf("changed by someone else, seqno is %d, %d was read: %w", g.vg.Seqno, next.Seqno, ErrInvalid)
+	case !g.vg.Writable():
+		return nil, fmt.Errorf("read-only: %w", ErrInvalid)
+	}
+	return g, s.usable(g.vg)
 }
 
 // member checks a PV of the state to be: of the group already, or free.
