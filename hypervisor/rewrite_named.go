@@ -87,6 +87,19 @@ func (r Rewrite) nvram(path string, old identity) string {
 	return filepath.Join(filepath.Dir(path), r.Name+"_VARS.fd")
 }
 
+// NVRAM returns the guest's own file of firmware variables, empty where it has
+// none.
+func NVRAM(xml string) (string, error) {
+	d, err := parse(xml)
+	if err != nil {
+		return "", err
+	}
+	if e := nvramPath(d.root()); e != nil {
+		return e.path, nil
+	}
+	return "", nil
+}
+
 // followName renames the sockets and log files of a guest's consoles and
 // channels where they are called after it: the new guest would otherwise take
 // them away from the old one.

@@ -23,6 +23,8 @@ func (f *Facts) guest(name string, b *Blockers) *GuestFacts {
 	g := f.Guest(name)
 	if g == nil {
 		b.add(hypervisor.ErrNotFound, "guest %q: no such guest", name)
+	} else if !g.Persistent {
+		b.add(ErrConflict, "guest %s is transient: it would be gone once it is shut down; define it first", name)
 	}
 	return g
 }

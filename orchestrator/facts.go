@@ -21,8 +21,10 @@ type GuestFacts struct {
 	Name  string
 	UUID  string
 	State hypervisor.State
-	XML   string
-	Disks []GuestDisk
+	// Persistent guests have a definition that outlives their shutdown.
+	Persistent bool
+	XML        string
+	Disks      []GuestDisk
 }
 
 // GuestDisk is a disk of a guest and the volume behind it.
@@ -79,7 +81,11 @@ func (o *Orchestrator) guestFacts(ctx context.Context, g hypervisor.Guest) (*Gue
 	if err != nil {
 		return nil, fmt.Errorf("guest %s: %w", g.Name(), err)
 	}
-	gf := &GuestFacts{Name: g.Name(), UUID: g.UUID(), State: state, XML: xml}
+	persistent, err := g.Persistent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gf := &GuestFacts{Name: g.Name(), UUID: g.UUID(), State: state, Persistent: persistent, XML: xml}
 	for _, d := range disks {
 		ref, ok := o.World.Disks.Locate(d)
 		gf.Disks = append(gf.Disks, GuestDisk{d, ref, ok})

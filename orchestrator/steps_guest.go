@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"cowhand/hypervisor"
@@ -267,7 +268,7 @@ func (s *DefineGuest) Do(ctx context.Context, w *World) error {
 // Undo powers our double off and undefines it. Another guest of that name is
 // left alone.
 func (s *DefineGuest) Undo(ctx context.Context, w *World) error {
-	return undefine(ctx, w, s.As, func(g hypervisor.Guest) (bool, error) { return g.UUID() == s.UUID, nil })
+	return undefine(ctx, w, s.As, func(uuid, _ string) (bool, error) { return uuid == s.UUID, nil })
 }
 
 // UndefineGuest forgets the guest of a set, if it is marked as that set's.
@@ -281,11 +282,7 @@ func (s *UndefineGuest) String() string { return "undefine " + s.Guest }
 
 // Do undefines the guest, powered off before if it is up.
 func (s *UndefineGuest) Do(ctx context.Context, w *World) error {
-	return undefine(ctx, w, s.Guest, func(g hypervisor.Guest) (bool, error) {
-		xml, err := g.XML(ctx)
-		if err != nil {
-			return false, err
-		}
+	return undefine(ctx, w, s.Guest, func(_, xml string) (bool, error) {
 		m, ok, err := hypervisor.ReadMark(xml)
 		return ok && m.Set == s.Set, err
 	})
@@ -294,18 +291,31 @@ func (s *UndefineGuest) Do(ctx context.Context, w *World) error {
 // Undo cannot define it again; plans never undo past it.
 func (s *UndefineGuest) Undo(context.Context, *World) error { return errNoUndo(s) }
 
-// undefine forgets a guest that is ours. A copy of firmware variables stays, as
-// libvirt leaves it.
-func undefine(ctx context.Context, w *World, name string, ours func(hypervisor.Guest) (bool, error)) error {
+// undefine powers a guest off that is ours and forgets it, with the firmware
+// variables that were copied for it.
+func undefine(ctx context.Context, w *World, name string, ours func(uuid, xml string) (bool, error)) error {
 	g, st, err := state(ctx, w, name)
 	if err != nil || g == nil {
 		return err
 	}
-	if ok, err := ours(g); err != nil || !ok {
+	xml, err := g.XML(ctx)
+	if err != nil {
+		return err
+	}
+	if ok, err := ours(g.UUID(), xml); err != nil || !ok {
+		return err
+	}
+	nvram, err := hypervisor.NVRAM(xml)
+	if err != nil {
 		return err
 	}
 	if st.Up() {
 		if err := g.Destroy(ctx); err != nil && !errors.Is(err, hypervisor.ErrNotRunning) {
+			return err
+		}
+	}
+	if filepath.Base(nvram) == name+"_VARS.fd" { // the name DefineGuest gave it
+		if err := os.Remove(nvram); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

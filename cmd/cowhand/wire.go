@@ -159,6 +159,10 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 	if err != nil {
 		return nil, err
 	}
+	freshMAC, err := h.freshMACs(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
 	addresses := &nbdAddresses{socket: engine.Socket(h.runDir)}
 	if hypervisor.ReconnectSupported(v) {
 		addresses.reconnect = reconnectSeconds
@@ -167,7 +171,7 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 		World: &orchestrator.World{
 			Guests: conn, Volumes: volumes, Disks: addresses,
 			Files:     &orchestrator.Files{Dir: h.stateDir},
-			FreshMAC:  hypervisor.MACs(random64),
+			FreshMAC:  freshMAC,
 			FreshUUID: func() string { return hypervisor.NewUUID(random64) },
 			Now:       time.Now, Random: rand.Reader, Progress: h.progress,
 		},
@@ -183,6 +187,30 @@ func random64() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return binary.NativeEndian.Uint64(b[:])
+}
+
+// freshMACs gives addresses that no guest of the host has.
+func (h *host) freshMACs(ctx context.Context, conn *libvirt.Conn) (func() string, error) {
+	guests, err := conn.Guests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var taken []string
+	for _, g := range guests {
+		xml, err := g.XML(ctx)
+		if errors.Is(err, hypervisor.ErrNotFound) { // undefined since it was listed
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		macs, err := hypervisor.MACAddresses(xml)
+		if err != nil {
+			return nil, err
+		}
+		taken = append(taken, macs...)
+	}
+	return hypervisor.MACs(random64, taken...), nil
 }
 
 // hypervisor connects to libvirt and runs its events.
