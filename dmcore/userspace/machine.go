@@ -31,6 +31,8 @@ type Machine struct {
 	closing atomic.Bool
 	origins origins
 
+	mergeBatch int64 // bytes a merge copies before it syncs
+
 	mu        sync.Mutex
 	byName    map[dmcore.Name]*device
 	byUUID    map[dmcore.UUID]*device
@@ -42,7 +44,10 @@ type Machine struct {
 // New returns a machine without devices.
 func New(open Opener) *Machine {
 	return &Machine{
-		open:     open,
+		open: open,
+
+		mergeBatch: defaultMergeBatch,
+
 		byName:   map[dmcore.Name]*device{},
 		byUUID:   map[dmcore.UUID]*device{},
 		byMinor:  map[uint32]*device{},

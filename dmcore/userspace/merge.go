@@ -9,9 +9,9 @@ import (
 	"cowhand/dmcore/cowstore"
 )
 
-// mergeBatch is how many bytes a merge copies before it syncs. Writes to these
-// chunks wait that long.
-const mergeBatch = 8 << 20
+// defaultMergeBatch is how many bytes a merge copies before it syncs. Writes to
+// these chunks wait that long.
+const defaultMergeBatch = 8 << 20
 
 // merge is what snapshot-merge does beyond a snapshot: it copies the chunks of
 // the COW device into the origin, last exception first, in batches:
@@ -107,7 +107,7 @@ func (s *snapshot) presuspendUndo() {
 func (m *merge) run(ctx context.Context, e *exceptions, done chan struct{}) {
 	defer close(done)
 	for ctx.Err() == nil && !m.failed() {
-		tail := e.store.Tail(max(1, int(mergeBatch>>e.shift)))
+		tail := e.store.Tail(max(1, int(e.m.mergeBatch>>e.shift)))
 		if len(tail) == 0 {
 			m.s.owner.raise()
 			return
@@ -208,7 +208,7 @@ func mergeBuffer(e *exceptions, spans []span) int64 {
 	for _, sp := range spans {
 		longest = max(longest, sp.end-sp.off)
 	}
-	return min(longest, mergeBatch)
+	return min(longest, defaultMergeBatch)
 }
 
 // gather reads bytes that are all in the COW device, in as few reads as they

@@ -1,0 +1,5 @@
+package userspace
+
+// SetMergeBatch makes merges of tables loaded from now on work in batches of n
+// bytes.
+func (m *Machine) SetMergeBatch(n int64) { m.mergeBatch = n }
