@@ -110,7 +110,9 @@ func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *comm
 	}
 	// The metadata is new. Every device is resumed whatever becomes of the
 	// others; what cannot be cleaned up is found again by the next change.
-	return errors.Join(devs.runAll(ctx, plan.Resume), devs.runAll(ctx, plan.Cleanup), c.backup())
+	err := errors.Join(devs.runAll(ctx, plan.Resume), devs.runAll(ctx, plan.Cleanup))
+	c.after()
+	return err
 }
 
 // commit is the metadata side of a change: several groups that become new
@@ -120,7 +122,7 @@ type commit struct {
 	before  map[string]*VG
 	names   []string
 	pending map[string]*Pending
-	done    []*VG // as committed
+	done    []*Pending // as committed
 }
 
 // prepare writes the new texts where no reader looks yet. On an error nothing
@@ -155,7 +157,7 @@ func (c *commit) commit() error {
 		if err != nil {
 			return errors.Join(err, c.revert())
 		}
-		c.done = append(c.done, c.pending[name].VG)
+		c.done = append(c.done, c.pending[name])
 		delete(c.pending, name)
 	}
 	return nil
@@ -165,7 +167,8 @@ func (c *commit) revert() error {
 	ctx, cancel := cleanup(context.Background())
 	defer cancel()
 	var errs []error
-	for _, vg := range c.done {
+	for _, d := range c.done {
+		vg := d.VG
 		old := c.before[vg.Name].Clone()
 		old.Seqno = vg.Seqno
 		p, err := c.e.Store.Prepare(ctx, old)
@@ -180,14 +183,21 @@ func (c *commit) revert() error {
 	return errors.Join(errs...)
 }
 
-// backup copies what was committed to files. A copy that cannot be written is
-// told of; the change stands.
-func (c *commit) backup() error {
-	var errs []error
-	for _, vg := range c.done {
-		errs = append(errs, c.e.Store.Backup(vg))
+// after does what follows a commit that stands: the copies in files, and news of
+// areas that did not take it.
+func (c *commit) after() {
+	warn := c.e.Warn
+	if warn == nil {
+		warn = func(error) {}
 	}
-	return errors.Join(errs...)
+	for _, p := range c.done {
+		for _, err := range p.Degraded {
+			warn(err)
+		}
+		if err := c.e.Store.Backup(p.VG); err != nil {
+			warn(err)
+		}
+	}
 }
 
 // abort forgets what was prepared and not committed.

@@ -22,6 +22,10 @@ type Engine struct {
 	// Trace, if set, is told every step of a change before it is done. Its
 	// error stops the change there, as a crash test does.
 	Trace func(step string) error
+	// Warn is told what went wrong beside a change that stands: a copy of the
+	// metadata that could not be written to a file, an area of several that did
+	// not take it. Nil: nobody is.
+	Warn func(error)
 	// Window bounds the time between the first suspend and the commit; 0: 10 s.
 	Window time.Duration
 }

@@ -73,6 +73,7 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		DM:    dm,
 		Locks: lvm.Locks{Dir: h.lockDir},
 		Host:  name,
+		Warn:  func(err error) { h.note("warning: %s", err) },
 	}
 	if h.lvmDir != "" {
 		e.Store.Archive = &lvm.Archive{Dir: h.lvmDir}
