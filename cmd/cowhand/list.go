@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cowhand/dmcore"
+	"cowhand/hypervisor"
 	"cowhand/lvm"
 	"cowhand/orchestrator"
 )
@@ -28,6 +29,7 @@ func guestsCommand(h *host) *cli.Command {
 			t := table{Name: "guests", Columns: []column{{"guest", "GUEST"}, {"state", "STATE"}, {"disk", "DISK"}, {"kind", "KIND"},
 				{"source", "SOURCE"}, {"volume", "VOLUME"}, {"size", "SIZE"}, {"sets", "SETS"}}}
 			for _, g := range sortedGuests(f) {
+				h.noteLost(f, g)
 				if len(g.Disks) == 0 {
 					t.Rows = append(t.Rows, row{"guest": g.Name, "state": g.State.String()})
 				}
@@ -49,6 +51,21 @@ func guestsCommand(h *host) *cli.Command {
 			}
 			return h.print(t)
 		}),
+	}
+}
+
+// noteLost tells of a guest whose connection to the engine is gone: libvirt
+// before 9.2 does not let QEMU connect again (docs/engine.md).
+func (h *host) noteLost(f *orchestrator.Facts, g *orchestrator.GuestFacts) {
+	if g.State != hypervisor.Paused {
+		return
+	}
+	for _, d := range g.Disks {
+		if d.OnLV && !f.States[d.LV].Open() {
+			h.note("%s is paused and its disk %s is not connected to the engine, which was restarted. What it flushed is there.\n"+
+				"  Go on with:  virsh destroy %s; virsh start %s", g.Name, d.Target, g.Name, g.Name)
+			return
+		}
 	}
 }
 
