@@ -30,7 +30,8 @@ type lvm2 struct {
 	store *Store
 }
 
-// oracle makes n loop devices of 32 MiB, and confines lvm2 and a Store to them.
+// oracle makes n loop devices of 32 MiB, and confines lvm2 and a Store to them. The
+// test is a parallel one from then on.
 func oracle(t *testing.T, n int) *lvm2 {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,6 +42,7 @@ func oracle(t *testing.T, n int) *lvm2 {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
+	t.Parallel() // its time is spent waiting
 	dir := t.TempDir()
 	o := &lvm2{t: t, etc: filepath.Join(dir, "etc"), locks: Locks{Dir: filepath.Join(dir, "locks")}}
 	for i := range n {
