@@ -58,16 +58,16 @@ func (b *bench) merged(short string) {
 // moment, and holds them itself in the end.
 func mergeBringsBack(b *bench) {
 	b.eachChunk(func(b *bench, chunk dmcore.Sectors) {
-		size := 16 * chunk
+		size := 11 * chunk
 		real := b.volume("o", size)
 		snap := pattern(1, size)
 		b.put("o", 0, snap)
-		cow := b.cow("s", 32*chunk)
+		cow := b.cow("s", 20*chunk)
 		b.snapshot("s", "o", real, cow, size, chunk)
 		b.put("o", 3, pattern(2, 8*chunk))
 		b.put("s", 5*chunk+1, pattern(3, 5*chunk))
 		copy(snap[(5*chunk+1).Bytes():], pattern(3, 5*chunk))
-		b.put("o", 15*chunk, pattern(4, 1))
+		b.put("o", 10*chunk, pattern(4, 1))
 		b.startMerge("o", "s", real, cow, size, chunk)
 		b.holds("o", 0, snap)
 		b.merged("o")
@@ -207,7 +207,7 @@ func mergeOverflowsOther(b *bench) {
 
 // mergeUnderWrites: what is written while a merge runs is there afterwards.
 func mergeUnderWrites(b *bench) {
-	const size, chunk = 8192, 8
+	const size, chunk = 4096, 8
 	real := b.volume("o", size)
 	snap := pattern(1, size)
 	b.put("o", 0, snap)

@@ -28,7 +28,7 @@ var snapshots = map[string]func(*bench){
 
 // eachChunk runs a test at chunk sizes from 4 KiB to 512 KiB.
 func (b *bench) eachChunk(test func(b *bench, chunk dmcore.Sectors)) {
-	for _, chunk := range []dmcore.Sectors{8, 32, 128, 1024} {
+	for _, chunk := range []dmcore.Sectors{8, 64, 1024} {
 		b.Run(fmt.Sprintf("chunk%d", chunk), func(t *testing.T) {
 			newBench(t, b.Lab, func(b *bench) { test(b, chunk) })
 		})
@@ -62,11 +62,11 @@ func (b *bench) snapshot(short, origin string, real, cow dmcore.Dev, size, chunk
 
 func originWriteIsCopiedOut(b *bench) {
 	b.eachChunk(func(b *bench, chunk dmcore.Sectors) {
-		size := 16 * chunk
+		size := 10 * chunk
 		real := b.volume("o", size)
 		old := pattern(1, size)
 		b.put("o", 0, old)
-		b.snapshot("s", "o", real, b.cow("s", 32*chunk), size, chunk)
+		b.snapshot("s", "o", real, b.cow("s", 16*chunk), size, chunk)
 		b.holds("s", 0, old)
 		now := bytes.Clone(old)
 		for i, w := range []struct{ at, n dmcore.Sectors }{
@@ -84,11 +84,11 @@ func originWriteIsCopiedOut(b *bench) {
 
 func snapshotWriteStaysInside(b *bench) {
 	b.eachChunk(func(b *bench, chunk dmcore.Sectors) {
-		size := 16 * chunk
+		size := 10 * chunk
 		real := b.volume("o", size)
 		old := pattern(1, size)
 		b.put("o", 0, old)
-		b.snapshot("s", "o", real, b.cow("s", 32*chunk), size, chunk)
+		b.snapshot("s", "o", real, b.cow("s", 16*chunk), size, chunk)
 		snap := bytes.Clone(old)
 		for i, w := range []struct{ at, n dmcore.Sectors }{
 			{1, 1}, {chunk, chunk}, {2*chunk - 1, 2}, {4*chunk + 3, 5 * chunk}, {size - 1, 1}, {0, size},
@@ -242,11 +242,11 @@ func cowGrows(b *bench) {
 // show the same bytes.
 func storeOutlivesDevices(b *bench) {
 	b.eachChunk(func(b *bench, chunk dmcore.Sectors) {
-		size := 16 * chunk
+		size := 10 * chunk
 		real := b.volume("o", size)
 		old := pattern(1, size)
 		b.put("o", 0, old)
-		cow := b.cow("s", 32*chunk)
+		cow := b.cow("s", 16*chunk)
 		b.snapshot("s", "o", real, cow, size, chunk)
 		b.put("o", 5, pattern(2, 5*chunk))
 		b.put("s", 3*chunk+3, pattern(3, 5*chunk))

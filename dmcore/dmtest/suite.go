@@ -3,6 +3,7 @@ package dmtest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -242,11 +243,8 @@ func (b *bench) snapshotStatus(short string) dmcore.SnapshotStatus {
 func pattern(seed uint64, n dmcore.Sectors) []byte {
 	p := make([]byte, n.Bytes())
 	r := rand.New(rand.NewPCG(seed, 1))
-	for i := 0; i+8 <= len(p); i += 8 {
-		v := r.Uint64()
-		for k := range 8 {
-			p[i+k] = byte(v >> (8 * k))
-		}
+	for i := 0; i < len(p); i += 8 {
+		binary.LittleEndian.PutUint64(p[i:], r.Uint64())
 	}
 	return p
 }

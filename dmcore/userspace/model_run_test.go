@@ -41,7 +41,7 @@ func episodes(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 // TestModel does random things to a tree of volumes and compares what it shows
 // with the model.
 func TestModel(t *testing.T) {
-	episodes(t, 6, func(t *testing.T, seed uint64) {
+	episodes(t, 4, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		pvs := []blockdev.Device{blockdev.NewMem(pvSize)}
 		if rng.IntN(2) == 0 {
@@ -52,7 +52,7 @@ func TestModel(t *testing.T) {
 		if err := w.activate(); err != nil {
 			t.Fatal(err)
 		}
-		for i := range 150 {
+		for i := range 120 {
 			if err := w.step(); err != nil {
 				t.Fatalf("step %d: %v\nsteps %d, merging %+v, batch %d", i, err, w.log, w.merging != nil, w.batch)
 			}
@@ -66,7 +66,7 @@ func TestModel(t *testing.T) {
 // TestModelPowerCut does the same over devices that lose their power at a
 // random write or sync, sector by sector, and again while they recover.
 func TestModelPowerCut(t *testing.T) {
-	episodes(t, 15, func(t *testing.T, seed uint64) {
+	episodes(t, 8, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		power := &blockdev.Power{}
 		crash := []*blockdev.Crash{blockdev.NewCrashOn(power, blockdev.NewMem(pvSize))}
@@ -84,7 +84,7 @@ func TestModelPowerCut(t *testing.T) {
 		if err := w.activate(); err != nil {
 			t.Fatal(err)
 		}
-		for cut := range 8 {
+		for cut := range 5 {
 			before := power.Ops()
 			after := 1 + rng.IntN(1<<(2+rng.IntN(8)))
 			power.CutAt(after)
