@@ -152,13 +152,28 @@ func (c *commit) commit() error {
 	for _, name := range c.names {
 		err := c.e.trace("%s: commit", name)
 		if err == nil {
-			err = c.pending[name].Commit()
+			err = c.e.decided(c.pending[name], c.pending[name].Commit())
 		}
 		if err != nil {
 			return errors.Join(err, c.revert())
 		}
 		c.done = append(c.done, c.pending[name])
 		delete(c.pending, name)
+	}
+	return nil
+}
+
+// decided looks at the disks where a commit could neither be made nor taken back
+// for certain: what they say is what the devices have to follow.
+func (e *Engine) decided(p *Pending, err error) error {
+	if !errors.Is(err, ErrUndecided) {
+		return err
+	}
+	ctx, cancel := cleanup(context.Background())
+	defer cancel()
+	now, again := e.Store.Load(ctx, p.VG.Name)
+	if again != nil || now.Seqno != p.VG.Seqno {
+		return errors.Join(err, again)
 	}
 	return nil
 }
@@ -171,7 +186,7 @@ func (c *commit) revert() error {
 		vg := d.VG
 		old := c.before[vg.Name].Clone()
 		old.Seqno = vg.Seqno
-		p, err := c.e.Store.Prepare(ctx, old)
+		p, err := c.e.Store.PrepareSuspended(ctx, old)
 		if err == nil {
 			err = p.Commit()
 		}

@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/cowstore":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/dmtest":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
-	"cowhand/dmcore/nbd":           {"cowhand/dmcore/blockdev"},
+	"cowhand/dmcore/nbd":           {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/engine":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/dmcore/nbd", "cowhand/dmcore/userspace", "golang.org/x/sys/unix"},
 	"cowhand/lvm/lvmtext":          {},
 	"cowhand/lvm/ondisk":           {},

@@ -75,6 +75,9 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		Host:  name,
 		Warn:  func(err error) { h.note("warning: %s", err) },
 	}
+	if os.Geteuid() == 0 {
+		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
+	}
 	if h.lvmDir != "" {
 		e.Store.Archive = &lvm.Archive{Dir: h.lvmDir}
 	}
