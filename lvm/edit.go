@@ -162,8 +162,12 @@ func printSegment(s *lvmtext.Section, seg *Segment) {
 func setID(s *lvmtext.Section, id ID) {
 	v, _ := s.Get("id")
 	text, _ := v.String()
+	dashed := id.Dashed()
+	if text == dashed {
+		return
+	}
 	if now, err := ParseID(text); err != nil || now != id {
-		s.Set("id", lvmtext.String(id.Dashed()))
+		s.Set("id", lvmtext.String(dashed))
 	}
 }
 

@@ -166,8 +166,8 @@ func (w *world) settled(vg *VG, down bool) {
 			fresh.activate(lv.Name)
 		}
 	}
-	if diff := cmp.Diff(fresh.dm.String(), w.dm.String()); diff != "" {
-		w.t.Fatalf("devices differ from those of a fresh activation:\n%s", diff)
+	if want, got := fresh.dm.String(), w.dm.String(); want != got {
+		w.t.Fatalf("devices differ from those of a fresh activation:\n%s", cmp.Diff(want, got))
 	}
 	if down && w.dm.devs[vg.uuid(vg.LV("root"), "")] != nil {
 		w.t.Fatal("root is still there")
