@@ -295,7 +295,7 @@ func TestExchangedNames(t *testing.T) {
 	}
 }
 
-// Printing 3,000 volumes takes a small multiple of printing 300.
+// A group near the limit of a default metadata area is changed and reread whole.
 func TestManyVolumes(t *testing.T) {
 	vg := testVG(t, 1<<20)
 	add(t, vg, "root", 100)
