@@ -34,6 +34,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	case "mute":
 		os.Exit(7)
+	case "slow": // never gets up
+		r, _, err := os.Pipe()
+		if err == nil {
+			_, err = r.Read(make([]byte, 1))
+		}
+		exit(err)
 	case "ensure": // a client that needs an engine: DIR
 		exit(roleEnsure(os.Args[1]))
 	case "dial": // a client: SOCKET
@@ -86,7 +92,7 @@ func openFile(ref dmcore.Dev) (blockdev.Device, error) {
 }
 
 // shortDir is a temporary directory whose path a socket's fits in.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "eng")
 	if err != nil {
@@ -111,14 +117,14 @@ func disk(t *testing.T, size int64) dmcore.Dev {
 
 // engine is one that runs in this process.
 type engine struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	stop func() error // and wait; once more is nothing
 }
 
 // run starts an engine and stops it at the end of the test. RunDir and Open
 // are filled in where they are missing.
-func run(t *testing.T, cfg Config) *engine {
+func run(t testing.TB, cfg Config) *engine {
 	t.Helper()
 	if cfg.RunDir == "" {
 		cfg.RunDir = filepath.Join(shortDir(t), "run")
@@ -160,7 +166,7 @@ func (e *engine) dial() *Client {
 	return dial(e.t, e.dir)
 }
 
-func dial(t *testing.T, dir string) *Client {
+func dial(t testing.TB, dir string) *Client {
 	t.Helper()
 	c, err := Dial(dir)
 	if err != nil {
@@ -177,7 +183,7 @@ func uuid(name string) dmcore.UUID {
 }
 
 // create makes the volume vg/name with that table live.
-func create(t *testing.T, ctl dmcore.Control, name string, table dmcore.Table) dmcore.Info {
+func create(t testing.TB, ctl dmcore.Control, name string, table dmcore.Table) dmcore.Info {
 	t.Helper()
 	c := dmcore.NewClient(ctl)
 	_, err := c.Create(t.Context(), dmcore.BuildName("vg", name, ""), uuid(name))

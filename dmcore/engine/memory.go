@@ -99,6 +99,11 @@ func decodeMemory(b []byte, boot string) ([]remembered, error) {
 // write replaces the file.
 func (m *memory) write(lines []json.RawMessage) error {
 	var b bytes.Buffer
+	size := 256
+	for _, l := range lines {
+		size += len(l) + 2
+	}
+	b.Grow(size)
 	fmt.Fprintf(&b, "{\"format\":%d,\"boot\":%q,\"devices\":[", memoryFormat, m.boot)
 	for i, l := range lines {
 		if i > 0 {

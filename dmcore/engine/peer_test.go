@@ -44,12 +44,15 @@ func roleListen(socket string) error {
 // one may run it.
 func roleAs(t *testing.T, uid int, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	bin := filepath.Join(shortDir(t), "role")
-	if err := errors.Join(os.WriteFile(bin, self, 0o755), os.Chmod(filepath.Dir(bin), 0o755)); err != nil {
+	err := os.Link(os.Args[0], bin)
+	if err != nil { // on another file system
+		var self []byte
+		if self, err = os.ReadFile(os.Args[0]); err == nil {
+			err = os.WriteFile(bin, self, 0o755)
+		}
+	}
+	if err = errors.Join(err, os.Chmod(filepath.Dir(bin), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bin, args...)

@@ -11,6 +11,10 @@ import (
 // Rebuild is a Restore that makes the very same devices again, without asking
 // any metadata: what was live then is live now, and no merge begins that had
 // not begun. It makes all it can, and its error tells of the rest.
+//
+// Of an engine that died within a suspend window it knows the tables of before
+// the window. Whether these are still the right ones only metadata tells: with
+// volumes that have any, use a Restore that reads it.
 func Rebuild(ctx context.Context, ctl dmcore.Control, was []Was) error {
 	r := rebuilder{dmcore.NewClient(ctl), map[dmcore.UUID]Was{}, map[dmcore.UUID]error{}}
 	for _, w := range was {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"cowhand/dmcore/nbd"
@@ -91,15 +92,14 @@ func (s *server) accept(ctx context.Context) error {
 	defer sessions.Wait()
 	for {
 		c, err := s.control.AcceptUnix()
-		var ne net.Error
 		switch {
 		case err == nil:
 			sessions.Go(func() { s.session(ctx, c) })
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			<-ctx.Done() // soon: the stop was asked for
 			return nil
-		case errors.As(err, &ne) && ne.Temporary():
-			// Out of descriptors: nothing tells when that is over.
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			// Nothing tells when that is over.
 			s.cfg.Log.Warn("control connection not accepted", "error", err)
 			select {
 			case <-time.After(100 * time.Millisecond):

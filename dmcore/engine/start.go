@@ -30,7 +30,8 @@ const (
 // there is none. However many do so at once, one engine runs. start gives the
 // command, which must call [NotifyReady]; its ExtraFiles must be empty. It runs
 // in a session of its own, writes to engine.log in the run directory, and
-// outlives the caller; while the caller lives, a goroutine waits to reap it.
+// outlives the caller; while the caller lives, a goroutine waits to reap it. If
+// ctx ends before the engine is ready it is told to stop by SIGTERM.
 func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (*Client, error) {
 	c, err := reach(ctx, runDir)
 	if !errors.Is(err, dmcore.ErrUnavailable) {
@@ -51,6 +52,9 @@ func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (
 	// Another engine that is on its way down can take the place of the one we
 	// start, and be gone when we dial: then once more.
 	for range startTries {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if c, err = reach(ctx, dir); !errors.Is(err, dmcore.ErrUnavailable) {
 			return c, err
 		}
@@ -117,6 +121,10 @@ func startEngine(ctx context.Context, dir string, cmd *exec.Cmd) error {
 	case string(report) == readyWord:
 		return nil
 	case ctx.Err() != nil:
+		// Nobody waits for it any more. It has served nobody, or stops in order.
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
 		return fmt.Errorf("start engine: %w", context.Cause(ctx))
 	case err != nil:
 		return fmt.Errorf("start engine: %w", err)
