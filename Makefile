@@ -40,7 +40,7 @@ lint: ## go vet, gofmt, staticcheck
 
 bench: build ## speed: VG commits, NBD beside qemu-nbd and nbdkit, as tables of ratios
 	@test/setup test
-	go test -run '^$$' -bench . -benchmem $(UNIT)
+	@go run ./test/bench
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@git grep -o '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed 's/:func / /' | while read -r file target; do \

@@ -32,9 +32,11 @@ func main() {
 	s.say("Each claim (ok) is read back by another program than wrote it: lvm2's pvck tells where the\n" +
 		"volume lies in the file, e2fsprogs' debugfs reads what is there, past cowhand.")
 	err := perform(ctx, s)
-	if err != nil {
-		s.say("\n%s %v", s.red("FAILED:"), err)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		s.say("\nInterrupted: taking everything down.")
 		stop() // a second ^C ends us at once
+	} else if err != nil {
+		s.say("\n%s %v", s.red("FAILED:"), err)
 	}
 	if cleanup := s.strike(context.WithoutCancel(ctx)); cleanup != nil {
 		s.say("%s cleaning up: %v", s.red("FAILED:"), cleanup)
