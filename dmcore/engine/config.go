@@ -17,9 +17,12 @@ type Config struct {
 	Open     userspace.Opener
 
 	// Restore makes the devices of the engine before this one, which died
-	// or was stopped; it is called before the sockets are there, also when
-	// was is empty. Nil makes the very same tables again ([Rebuild]). An
-	// error ends Serve and leaves the memory as it was.
+	// or was stopped, before the sockets are there. was is nil for the first
+	// engine since the machine booted, and empty but not nil after one that
+	// had no devices. ctl ends when Restore returns. An error ends Serve and
+	// leaves the memory as it was; what Restore leaves out without one is
+	// remembered only if it was open. Nil makes the very same tables again
+	// ([Rebuild]).
 	Restore func(ctx context.Context, ctl dmcore.Control, was []Was) error
 
 	// Repair brings devices back into order that a client left suspended:

@@ -63,7 +63,9 @@
 //  4. A device that was open stays open, for the client that will reconnect,
 //     for Config.OpenGrace: it cannot be removed, and no merge takes it for
 //     closed.
-//  5. The sockets are replaced by rename; a client that tries meanwhile is
+//  5. A device that was open and that Restore could not make is remembered on,
+//     until it is made or the machine boots.
+//  6. The sockets are replaced by rename; a client that tries meanwhile is
 //     refused and tries again.
 //
 // The file is for the death of the engine, not of the machine: of another boot

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,10 +45,11 @@ type host struct {
 
 	mu       sync.Mutex
 	devices  map[dmcore.Dev]*device
-	suspends uint64 // counts suspends, for their order
-	changes  uint64 // counts what the file must tell
-	quiet    bool   // the file stays as it is: restoring, or stopped
-	stopping bool   // nothing is opened any more
+	suspends uint64       // counts suspends, for their order
+	changes  uint64       // counts what the file must tell
+	quiet    bool         // the file stays as it is: restoring, or stopped
+	stopping bool         // nothing is opened any more
+	missing  []remembered // were open and could not be restored: a client may still wait for them
 
 	saving sync.Mutex
 	memory *memory
@@ -140,6 +142,9 @@ func (h *host) note(ctx context.Context, own *owner, cmd dmcore.Command, req *dm
 		d.torn = false
 	}
 	d.info, d.table = info, table
+	if info.Live && len(h.missing) > 0 {
+		h.missing = slices.DeleteFunc(h.missing, func(w remembered) bool { return w.is(info) })
+	}
 	switch {
 	case !info.Suspended:
 		h.disown(d)

@@ -56,7 +56,8 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// read returns what the engine before remembered, nil if there was none.
+// read returns what the engine before remembered: nil if there was none since
+// the machine booted, and none but not nil if nothing was active.
 func (m *memory) read() ([]remembered, error) {
 	f, err := os.Open(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +94,7 @@ func decodeMemory(b []byte, boot string) ([]remembered, error) {
 			return nil, fmt.Errorf("device %s: %w: %w", d.Name, ErrState, err)
 		}
 	}
-	return file.Devices, nil
+	return append([]remembered{}, file.Devices...), nil
 }
 
 // write replaces the file.
@@ -127,7 +128,8 @@ func (m *memory) write(lines []json.RawMessage) error {
 	return os.Rename(m.path+".new", m.path)
 }
 
-// lines is the content of the file: the devices with a live table, by number.
+// lines is the content of the file: the devices with a live table, by number,
+// and those that are missed.
 func (h *host) lines() ([]json.RawMessage, error) {
 	var ds []*device
 	for _, d := range h.devices {
@@ -144,6 +146,13 @@ func (h *host) lines() ([]json.RawMessage, error) {
 			}
 		}
 		lines[i] = d.line
+	}
+	for _, w := range h.missing {
+		b, err := json.Marshal(w)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, b)
 	}
 	return lines, nil
 }

@@ -204,6 +204,55 @@ func TestRestoreThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
+// A Restore that cannot make everything forgets no device that was open, until
+// it is there again.
+func TestMissingButOpen(t *testing.T) {
+	e := run(t, Config{})
+	zero := dmcore.Table{{Length: 8, Target: dmcore.Zero{}}}
+	create(t, e.dial(), "a", zero)
+	create(t, e.dial(), "b", zero)
+	dialNBD(t, e.dir, "vg/a")
+	if err := e.stop(); err != nil {
+		t.Fatal(err)
+	}
+	want := []remembered{{Name: "vg-a", UUID: uuid("a"), Table: zero, Open: true}}
+	nothing := func(context.Context, dmcore.Control, []Was) error { return nil }
+	for range 2 {
+		e = run(t, Config{RunDir: e.dir, Restore: nothing})
+		if d := cmp.Diff(want, inMemory(t, e.dir)); d != "" {
+			t.Fatalf("(-want +got)\n%s", d)
+		}
+		if err := e.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e = run(t, Config{RunDir: e.dir, Restore: nothing})
+	create(t, e.dial(), "a", zero)
+	want[0].Open = false
+	if d := cmp.Diff(want, inMemory(t, e.dir)); d != "" {
+		t.Errorf("once it is there: (-want +got)\n%s", d)
+	}
+}
+
+// The first engine of a boot is told so; one after an engine without devices is
+// told that.
+func TestFirstOfABoot(t *testing.T) {
+	var was []Was
+	cfg := Config{Restore: func(_ context.Context, _ dmcore.Control, w []Was) error { was = w; return nil }}
+	e := run(t, cfg)
+	if was != nil {
+		t.Errorf("first: %v, want nil", was)
+	}
+	if err := e.stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.RunDir = e.dir
+	e = run(t, cfg)
+	if was == nil || len(was) != 0 {
+		t.Errorf("after an engine without devices: %#v, want none, but not nil", was)
+	}
+}
+
 func TestRebuildRefusesWhatIsMissing(t *testing.T) {
 	for name, was := range map[string][]Was{
 		"stands on nothing": {{Info: dmcore.Info{Name: "a", UUID: "A"}, Table: linear(dmcore.UUID("B").Dev(), 0, 8)}},

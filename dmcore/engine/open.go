@@ -113,14 +113,18 @@ func (h *host) saveLater(ctx context.Context) {
 }
 
 // awaitClients holds restored devices open whose clients may reconnect, and
-// notes what was torn. Devices that were not restored are returned.
+// notes what was torn. Devices that were not restored are returned; those of
+// them that were open stay in the file, for an engine that can restore them.
 func (h *host) awaitClients(was []remembered) (missing []remembered, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, w := range was {
-		d := h.byUUID(w)
-		if d == nil || !d.info.Live {
+		d := h.find(w)
+		if d == nil {
 			missing = append(missing, w)
+			if w.Open {
+				h.missing = append(h.missing, w)
+			}
 			continue
 		}
 		d.torn = d.torn || w.Torn
@@ -134,13 +138,19 @@ func (h *host) awaitClients(was []remembered) (missing []remembered, err error) 
 	return missing, nil
 }
 
-func (h *host) byUUID(w remembered) *device {
+// find returns the live device that w remembers.
+func (h *host) find(w remembered) *device {
 	for _, d := range h.devices {
-		if d.info.UUID == w.UUID && (w.UUID != "" || d.info.Name == w.Name) {
+		if d.info.Live && w.is(d.info) {
 			return d
 		}
 	}
 	return nil
+}
+
+// is reports whether w remembers that device.
+func (w remembered) is(info dmcore.Info) bool {
+	return w.UUID == info.UUID && (w.UUID != "" || w.Name == info.Name)
 }
 
 // giveUpWaiting lets go of the devices whose clients have not come back, and

@@ -103,12 +103,15 @@ func (s *server) restore(ctx context.Context, was []remembered) error {
 	if restore == nil {
 		restore = Rebuild
 	}
-	list := make([]Was, len(was))
-	for i, w := range was {
-		list[i] = Was{
+	var list []Was
+	if was != nil {
+		list = []Was{}
+	}
+	for _, w := range was {
+		list = append(list, Was{
 			Info:  dmcore.Info{Name: w.Name, UUID: w.UUID, ReadOnly: w.ReadOnly, Live: true},
 			Table: w.Table, Open: w.Open,
-		}
+		})
 	}
 	var own owner
 	ctx, cancel := context.WithCancel(ctx)
