@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
+	"strings"
 	"sync"
 
 	"cowhand/dmcore"
@@ -203,9 +205,12 @@ func (f *flush) run() error {
 
 // acquire finds or opens the device that ref names, for a table of owner.
 func (m *Machine) acquire(owner *device, ref dmcore.Dev) (*lower, error) {
-	var no dmcore.DevNo
-	if n, err := fmt.Sscanf(string(ref), "%d:%d", &no.Major, &no.Minor); err == nil && n == 2 && no.Major == 0 {
-		return m.acquireDevice(owner, ref, no.Minor)
+	if minor, ok := strings.CutPrefix(string(ref), "0:"); ok {
+		no, err := strconv.ParseUint(minor, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%s: no device number: %w", ref, dmcore.ErrInvalid)
+		}
+		return m.acquireDevice(owner, ref, uint32(no))
 	}
 	if _, ok := ref.UUID(); ok {
 		return nil, fmt.Errorf("%s: reference is not resolved: %w", ref, dmcore.ErrInvalid)
@@ -249,8 +254,9 @@ func (m *Machine) acquireDevice(owner *device, ref dmcore.Dev, minor uint32) (*l
 	return &lower{name: ref, dm: d}, nil
 }
 
-// release undoes acquire. A file that nothing uses any more is synced before it
-// is closed, so that a later Sync of a device that moved away misses nothing.
+// release undoes acquire. A file that nothing uses any more is closed, not
+// synced: what was acknowledged is in the page cache, and what was to be durable
+// has been synced.
 func (m *Machine) release(owner *device, l *lower) error {
 	if l.dm != nil {
 		m.mu.Lock()
@@ -276,5 +282,5 @@ func (m *Machine) release(owner *device, l *lower) error {
 	if !last {
 		return nil
 	}
-	return errors.Join(l.file.dev.Sync(), l.file.dev.Close())
+	return l.file.dev.Close()
 }
