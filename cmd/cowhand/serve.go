@@ -74,6 +74,9 @@ func (h *host) engineWork(ctx context.Context, _ *cli.Context) error {
 		Restore: func(ctx context.Context, ctl dmcore.Control, was []engine.Was) error {
 			var tables []dmcore.Table
 			var memory []lvm.Remembered
+			if was != nil { // none were active: none are to be now
+				memory = []lvm.Remembered{}
+			}
 			for _, w := range was {
 				tables = append(tables, w.Table)
 				merging := len(w.Table) == 1 && w.Table[0].Target.Type() == "snapshot-merge"
