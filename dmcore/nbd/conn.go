@@ -49,7 +49,9 @@ func newConn(s *Server, ctx context.Context, nc net.Conn, in *input, x *export) 
 func (c *conn) serve() error {
 	c.read()
 	err := <-c.done
-	c.outbox.drain()
+	if broken := c.outbox.drain(); broken != nil {
+		err = broken // reading only failed after it
+	}
 	close(c.jobs)
 	c.duty.timer.Stop()
 	return errors.Join(err, c.x.dev.Close())
@@ -119,8 +121,8 @@ func (c *conn) settle() error {
 func (c *conn) request(h *header) error {
 	wrong := c.x.check(h)
 	weight, payload := 0, 0
-	if wrong == 0 && (h.cmd == cmdRead || h.cmd == cmdWrite) {
-		weight = int(h.length)
+	if wrong == 0 {
+		weight = h.weight()
 	}
 	if h.cmd == cmdWrite {
 		payload = int(h.length)
@@ -140,8 +142,10 @@ func (c *conn) request(h *header) error {
 	inline := r.small() && c.slow.Load() <= 0
 
 	var err error
+	c.in.narrow = payload > inlineMax // the next is probably like this one
 	switch {
 	case wrong != 0:
+		c.in.narrow = false
 		err = c.in.discard(payload)
 	case payload == 0:
 	case inline:

@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	sparseMin       = 64 << 10 // reads from this length on leave out the zeroes
-	sparseChunks    = 32       // in so many chunks at most
-	statusWindow    = 1 << 30  // bytes a Mapper is asked about at a time
-	maxDescriptors  = 32 << 10 // of one reply
+	sparseMin       = 64 << 10  // reads from this length on leave out the zeroes
+	sparseChunks    = 32        // in so many chunks at most
+	statusWindow    = 128 << 20 // bytes a Mapper is asked about at a time
+	maxDescriptors  = 32 << 10  // of one reply
 	descriptorBytes = 8
+	statusWeight    = 2 << 20 // memory a block status may need: a window of extents of 4 KiB, runs, reply
 )
 
 // run is a run of bytes of one status.

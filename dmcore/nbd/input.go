@@ -11,6 +11,10 @@ type input struct {
 	r      io.Reader
 	buf    []byte
 	lo, hi int // buf[lo:hi] is not consumed yet
+
+	// narrow takes only what is asked for, because what follows is probably a
+	// large payload that would have to be copied.
+	narrow bool
 }
 
 func newInput(r io.Reader) *input { return &input{r: r, buf: make([]byte, inputSize)} }
@@ -28,8 +32,12 @@ func (in *input) fill(n int) error {
 		in.hi = copy(in.buf, in.buf[in.lo:in.hi])
 		in.lo = 0
 	}
+	end := len(in.buf)
+	if in.narrow {
+		end = in.lo + n
+	}
 	for in.buffered() < n {
-		m, err := in.r.Read(in.buf[in.hi:])
+		m, err := in.r.Read(in.buf[in.hi:end])
 		in.hi += m
 		if err != nil && in.buffered() < n {
 			if err == io.EOF && in.buffered() > 0 {

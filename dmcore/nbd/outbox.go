@@ -25,7 +25,7 @@ type outbox struct {
 	size     int // bytes of ready
 	spare    []*request
 	writing  bool
-	broken   bool // the client cannot be reached any more
+	broken   error // why the client cannot be reached any more
 
 	iov [][]byte // of whoever writes
 	vec net.Buffers
@@ -108,8 +108,8 @@ func (o *outbox) kick() {
 		o.ready, o.size, o.spare = o.spare[:0], 0, nil
 		o.writing = true
 		o.mu.Unlock()
-		if !broken {
-			broken = o.write(batch) != nil
+		if broken == nil {
+			broken = o.write(batch)
 		}
 		o.mu.Lock()
 		o.writing = false
@@ -145,11 +145,12 @@ func (o *outbox) write(batch []*request) error {
 	return err
 }
 
-// drain waits until nothing is in flight.
-func (o *outbox) drain() {
+// drain waits until nothing is in flight. An error of writing is returned.
+func (o *outbox) drain() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.requests > 0 {
 		o.room.Wait()
 	}
+	return o.broken
 }

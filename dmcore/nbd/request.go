@@ -1,8 +1,6 @@
 package nbd
 
-import (
-	"errors"
-)
+import "errors"
 
 // request is one request and then its reply. It is used again and again.
 type request struct {
@@ -22,6 +20,19 @@ const zeroChunk = 1 << 20
 // be judged by it.
 func (r *request) small() bool {
 	return r.length <= inlineMax && (r.cmd == cmdRead || r.cmd == cmdWrite && r.flags&cmdFlagFUA == 0)
+}
+
+// weight is how much memory a request needs at most, near enough.
+func (h *header) weight() int {
+	switch h.cmd {
+	case cmdRead, cmdWrite:
+		return int(h.length)
+	case cmdWriteZeroes, cmdCache:
+		return int(min(h.length, zeroChunk))
+	case cmdBlockStatus:
+		return statusWeight
+	}
+	return 0
 }
 
 // do carries out a request that was checked, and makes the reply.

@@ -177,6 +177,7 @@ func (s *Server) serveConn(ctx, killed context.Context, nc net.Conn) {
 }
 
 func (s *Server) session(ctx, killed context.Context, nc net.Conn) (name string, err error) {
+	enlargeSendBuffer(nc)
 	in := newInput(nc)
 	nc.SetDeadline(time.Now().Add(orDefault(s.Handshake, 30*time.Second)))
 	// A deadline in the past, set after the last one that is not, ends reading.
