@@ -9,7 +9,7 @@ export GOFLAGS := -tags=libvirt_dlopen,libvirt_without_lxc $(GOFLAGS)
 UNIT = $(shell go list ./... | grep -v '/test/')
 
 .NOTPARALLEL:
-.PHONY: help build test unit e2e demo bench race lint fuzz soak install clean setup
+.PHONY: help build test unit e2e demo bench bench-go race lint fuzz soak install clean setup
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,6 +41,9 @@ lint: ## go vet, gofmt, staticcheck
 bench: build ## speed: VG commits, NBD beside qemu-nbd and nbdkit, as tables of ratios
 	@test/setup test
 	@go run ./test/bench
+
+bench-go: ## speed of single packages: Go's benchmarks
+	go test -run '^$$' -bench . -benchmem $(UNIT)
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@git grep -o '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed 's/:func / /' | while read -r file target; do \
