@@ -73,7 +73,10 @@ func (h *host) report(ctx context.Context, err error) int {
 	}
 	var usage *usageError
 	var run *orchestrator.Failure
+	var exit *exitStatus
 	switch {
+	case errors.As(err, &exit):
+		return exit.code
 	case errors.Is(err, errPending):
 		return exitPending
 	case errors.Is(err, errPlanned):

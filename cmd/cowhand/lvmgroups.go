@@ -1,0 +1,408 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cowhand/dmcore"
+	"cowhand/lvm"
+)
+
+func lvmDeviceVerbs() []lvmVerb {
+	return []lvmVerb{
+		{"pvcreate", "make devices or image files physical volumes", "PATH...",
+			"metadatasize: pvmetadatacopies,metadatacopies: dataalignment: dataalignmentoffset: uuid|u: norestorefile restorefile: labelsector: zero|Z: metadatatype|M: setphysicalvolumesize: metadataignore:", pvcreate},
+		{"pvremove", "make physical volumes plain devices again", "PATH...", "", pvremove},
+	}
+}
+
+func lvmGroupVerbs() []lvmVerb {
+	return []lvmVerb{
+		{"vgcreate", "make a volume group", "VG PATH...",
+			"physicalextentsize|s: maxlogicalvolumes|l: maxphysicalvolumes|p: addtag: alloc: clustered|c: systemid: metadatasize: pvmetadatacopies,metadatacopies: vgmetadatacopies: dataalignment: dataalignmentoffset: labelsector: zero|Z: metadatatype|M: setautoactivation: shared", vgcreate},
+		{"vgremove", "remove volume groups", "VG...", "noudevsync select|S:", vgremove},
+		{"vgextend", "add physical volumes to a volume group", "VG PATH...",
+			"metadatasize: pvmetadatacopies,metadatacopies: dataalignment: dataalignmentoffset: zero|Z: metadatatype|M:", vgextend},
+		{"vgreduce", "take unused physical volumes out of a volume group", "VG PATH...", "", vgreduce},
+		{"vgchange", "activate or deactivate all volumes of a group, or change its tags", "-a y|n [VG|@TAG...]\n--addtag|--deltag TAG VG...",
+			"activate|a: addtag: deltag: refresh ignoreactivationskip|K partial|P poll: activationmode: sysinit", vgchange},
+	}
+}
+
+// pvOptions reads the flags of how a physical volume is made.
+func (r *lvmRun) pvOptions() (o lvm.PVOptions, err error) {
+	a := r.args
+	bytes := func(name, unit string) (int64, error) {
+		if !a.has(name) {
+			return 0, nil
+		}
+		s, err := lvmSize(a.get(name), unit)
+		if err != nil {
+			return 0, lvmValue(name, a.get(name))
+		}
+		return int64(s.Bytes), nil
+	}
+	if o.MetadataSize, err = bytes("metadatasize", "m"); err != nil {
+		return o, err
+	}
+	if o.DataAlignment, err = bytes("dataalignment", "k"); err != nil {
+		return o, err
+	}
+	if a.has("dataalignmentoffset") || a.has("restorefile") || a.has("setphysicalvolumesize") {
+		return o, fmt.Errorf("--dataalignmentoffset, --restorefile and --setphysicalvolumesize: %w", errors.ErrUnsupported)
+	}
+	copies, err := a.number("pvmetadatacopies", 1, 0, 2)
+	if err != nil {
+		return o, err
+	}
+	o.NoMetadata, o.SecondMetadata = copies == 0, copies == 2
+	if a.has("uuid") {
+		if o.ID, err = lvm.ParseID(a.get("uuid")); err != nil {
+			return o, lvmValue("uuid", a.get("uuid"))
+		}
+	}
+	// -y agrees to what LVM2 asks: whether a signature may be wiped. -ff takes
+	// a device although it is marked as one of a group that was not found.
+	o.Force = a.has("yes") || a.has("force")
+	o.ForceUsed = len(a.all("force")) > 1
+	return o, nil
+}
+
+// lvmSize reads a size whose unit, if none is given, is not MiB.
+func lvmSize(text, unit string) (lvm.Size, error) {
+	if text != "" && strings.Trim(text, "0123456789.") == "" {
+		text += unit
+	}
+	s, err := lvm.ParseSize(text)
+	if err == nil && s.Bytes == 0 {
+		err = fmt.Errorf("size %q: want a length: %w", text, lvm.ErrInvalid)
+	}
+	return s, err
+}
+
+// paths lists devices named on the command line, as the configured list names
+// them; those it does not name are added to it for this run.
+func (r *lvmRun) paths(words []string) ([]string, error) {
+	var paths []string
+	for _, w := range words {
+		if err := r.know(w); err != nil {
+			return nil, err
+		}
+		p, err := r.listed(w)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+func pvcreate(ctx context.Context, r *lvmRun) error {
+	if len(r.args.words) == 0 {
+		return usagef("please enter a physical volume path")
+	}
+	o, err := r.pvOptions()
+	if err != nil {
+		return err
+	}
+	if o.ID != "" && len(r.args.words) > 1 {
+		return usagef("can only set uuid on one volume at once")
+	}
+	paths, err := r.paths(r.args.words)
+	if err != nil {
+		return err
+	}
+	e, err := r.metadata()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, r.pvcreateOne(ctx, e, p, o))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *lvmRun) pvcreateOne(ctx context.Context, e *lvm.Engine, path string, o lvm.PVOptions) error {
+	if _, err := e.CreatePV(ctx, path, o); err != nil {
+		return err
+	}
+	r.say("Physical volume %q successfully created.", path)
+	return nil
+}
+
+func pvremove(ctx context.Context, r *lvmRun) error {
+	if len(r.args.words) == 0 {
+		return usagef("please enter a physical volume path")
+	}
+	paths, err := r.paths(r.args.words)
+	if err != nil {
+		return err
+	}
+	e, err := r.metadata()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range paths {
+		if err := e.RemovePV(ctx, p); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.say("Labels on physical volume %q successfully wiped.", p)
+	}
+	return errors.Join(errs...)
+}
+
+// groupAndPaths reads "VG PATH...", and makes physical volumes of paths that
+// are none, as LVM2 does.
+func (r *lvmRun) groupAndPaths(ctx context.Context) (vg string, paths []string, e *lvm.Engine, err error) {
+	if len(r.args.words) < 2 {
+		return "", nil, nil, usagef("please enter a volume group and physical volumes")
+	}
+	if vg, err = lvmGroupName(r.args.words[0]); err != nil {
+		return "", nil, nil, err
+	}
+	if paths, err = r.paths(r.args.words[1:]); err != nil {
+		return "", nil, nil, err
+	}
+	e, err = r.metadata()
+	return vg, paths, e, err
+}
+
+func (r *lvmRun) makePVs(ctx context.Context, e *lvm.Engine, paths []string) error {
+	o, err := r.pvOptions()
+	if err != nil {
+		return err
+	}
+	listing, err := e.Store.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	for _, pv := range listing.PVs {
+		have[pv.Path] = true
+	}
+	for _, p := range paths {
+		if have[p] {
+			continue
+		}
+		if err := r.pvcreateOne(ctx, e, p, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func vgcreate(ctx context.Context, r *lvmRun) error {
+	name, paths, e, err := r.groupAndPaths(ctx)
+	if err != nil {
+		return err
+	}
+	spec := lvm.VGSpec{Name: name, PVs: paths, Tags: r.args.all("addtag"), SystemID: r.args.get("systemid")}
+	if r.args.has("physicalextentsize") {
+		s, err := lvmSize(r.args.get("physicalextentsize"), "m")
+		if err != nil {
+			return lvmValue("physicalextentsize", r.args.get("physicalextentsize"))
+		}
+		spec.ExtentSize = dmcore.Sectors(s.Bytes / dmcore.SectorSize)
+	}
+	if spec.MaxLV, err = r.args.number("maxlogicalvolumes", 0, 0, 1<<31-1); err != nil {
+		return err
+	}
+	if spec.MaxPV, err = r.args.number("maxphysicalvolumes", 0, 0, 1<<31-1); err != nil {
+		return err
+	}
+	if r.args.has("shared") || r.args.get("clustered") == "y" {
+		return fmt.Errorf("%s: shared groups: %w", name, errors.ErrUnsupported)
+	}
+	if err := lvm.CheckName(name); err != nil {
+		return err
+	}
+	groups, err := e.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, vg := range groups { // before anything is written
+		if vg.Name == name {
+			return &lvm.Error{VG: name, Op: "create", Err: fmt.Errorf("volume group: %w", lvm.ErrExists)}
+		}
+	}
+	if err := r.makePVs(ctx, e, paths); err != nil {
+		return err
+	}
+	if _, err := e.CreateVG(ctx, spec); err != nil {
+		return err
+	}
+	r.say("Volume group %q successfully created", name)
+	return nil
+}
+
+func vgextend(ctx context.Context, r *lvmRun) error {
+	name, paths, e, err := r.groupAndPaths(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Group(ctx, name); err != nil {
+		return err
+	}
+	if err := r.makePVs(ctx, e, paths); err != nil {
+		return err
+	}
+	if err := e.ExtendVG(ctx, name, paths...); err != nil {
+		return err
+	}
+	r.say("Volume group %q successfully extended", name)
+	return nil
+}
+
+func vgreduce(ctx context.Context, r *lvmRun) error {
+	name, paths, e, err := r.groupAndPaths(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if err := e.ReduceVG(ctx, name, p); err != nil {
+			return err
+		}
+		r.say("Removed %q from volume group %q", p, name)
+	}
+	return nil
+}
+
+// groups finds groups by name or tag; all of them if no word is given.
+func (r *lvmRun) groups(ctx context.Context, e *lvm.Engine, words []string) ([]*lvm.VG, error) {
+	all, err := e.Groups(ctx)
+	if err != nil || len(words) == 0 {
+		return all, err
+	}
+	var found []*lvm.VG
+	seen := map[string]bool{}
+	for _, w := range words {
+		if tag, ok := strings.CutPrefix(w, "@"); ok {
+			for _, vg := range all {
+				if hasTag(vg.Tags, tag) && !seen[vg.Name] {
+					seen[vg.Name], found = true, append(found, vg)
+				}
+			}
+			continue
+		}
+		name, err := lvmGroupName(w)
+		if err != nil {
+			return nil, err
+		}
+		vg, err := e.Group(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[name] {
+			seen[name], found = true, append(found, vg)
+		}
+	}
+	return found, nil
+}
+
+func hasTag(tags []string, tag string) bool {
+	for _, t := range tags {
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}
+
+func vgremove(ctx context.Context, r *lvmRun) error {
+	if len(r.args.words) == 0 {
+		return usagef("please enter a volume group")
+	}
+	e, err := r.metadata()
+	if err != nil {
+		return err
+	}
+	groups, err := r.groups(ctx, e, r.args.words)
+	if err != nil {
+		return err
+	}
+	for _, vg := range groups {
+		if shown := vg.ShownLVs(); len(shown) > 0 {
+			if err := r.agreed(fmt.Sprintf("Do you really want to remove volume group %q containing %d logical volumes?", vg.Name, len(shown))); err != nil {
+				return err
+			}
+			live, err := r.volumes(ctx)
+			if err != nil {
+				return err
+			}
+			if err := r.removeAll(ctx, live, lvmFound{vg, shown}); err != nil {
+				return err
+			}
+		}
+		if err := e.RemoveVG(ctx, vg.Name); err != nil {
+			return err
+		}
+		r.say("Volume group %q successfully removed", vg.Name)
+	}
+	return nil
+}
+
+func vgchange(ctx context.Context, r *lvmRun) error {
+	on, auto, err := r.args.activation(false)
+	if err != nil {
+		return err
+	}
+	tags := r.args.has("addtag") || r.args.has("deltag")
+	if !r.args.has("activate") && !tags && !r.args.has("refresh") {
+		return usagef("need one or more of: --activate, --addtag, --deltag, --refresh")
+	}
+	if tags && len(r.args.words) == 0 {
+		return usagef("please enter a volume group")
+	}
+	e, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	groups, err := r.groups(ctx, e, r.args.words)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, vg := range groups {
+		if tags {
+			if err := e.Tag(ctx, lvm.Ref{VG: vg.Name}, r.args.all("addtag"), r.args.all("deltag")); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			r.say("Volume group %q successfully changed", vg.Name)
+		}
+		if r.args.has("activate") {
+			errs = append(errs, r.activateAll(ctx, e, vg, on, auto))
+		}
+		if r.args.has("refresh") {
+			errs = append(errs, r.eachUnit(vg, vg.ShownLVs(), func(ref lvm.Ref) error { return e.Refresh(ctx, ref) }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *lvmRun) activateAll(ctx context.Context, e *lvm.Engine, vg *lvm.VG, on, auto bool) error {
+	var lvs []*lvm.LV
+	for _, lv := range vg.ShownLVs() {
+		if !on || !r.skipped(lv, auto) {
+			lvs = append(lvs, lv)
+		}
+	}
+	err := r.eachUnit(vg, lvs, func(ref lvm.Ref) error { return r.activate(ctx, e, ref, on) })
+	states, err2 := e.States(ctx, vg)
+	if err2 != nil {
+		return errors.Join(err, err2)
+	}
+	active := 0
+	for _, lv := range vg.ShownLVs() {
+		if states[lv.Name].Active {
+			active++
+		}
+	}
+	r.say("%d logical volume(s) in volume group %q now active", active, vg.Name)
+	return err
+}

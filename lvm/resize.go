@@ -1,0 +1,125 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ExtendRequest asks for a longer volume.
+type ExtendRequest struct {
+	Size Size
+	More bool     // Size is added to what the volume has
+	PVs  []string // where to allocate, by name (pv0); none: anywhere
+}
+
+// Extended tells what became of a volume.
+type Extended struct {
+	Was, Is Extents
+	Notes   []string // what was done differently from what was asked, for people
+}
+
+// Extend makes a volume longer: a plain one or the store of a snapshot, which
+// takes no more than is useful. What the new extents hold is not touched.
+func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extended, err error) {
+	err = e.change(ctx, []string{ref.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[ref.VG]
+		lv := vg.LV(ref.LV)
+		if lv == nil {
+			return edit{}, vg.fail(ref.LV, "extend", ErrNotFound)
+		}
+		x = Extended{Was: lv.Extents()}
+		n, note, err := r.Size.Extents(vg, Basis{Origin: vg.Origin(ref.LV), PVs: r.PVs})
+		if err != nil {
+			return edit{}, vg.fail(ref.LV, "extend", err)
+		}
+		if r.More {
+			n += x.Was
+		}
+		if x.Notes, err = vg.ExtendLV(ref.LV, n, r.PVs...); err != nil {
+			return edit{}, err
+		}
+		if note != "" {
+			x.Notes = append([]string{note}, x.Notes...)
+		}
+		if x.Is = lv.Extents(); x.Is == x.Was {
+			return edit{}, vg.fail(ref.LV, "extend", fmt.Errorf("it has all %s that it can use: %w", HumanSize(vg.Sectors(x.Was)), ErrInvalid))
+		}
+		return e.unitsOf(ctx, groups, Ref{ref.VG, e.originOf(vg, ref.LV)})
+	})
+	return x, err
+}
+
+// Rename gives a volume, open or not, another name.
+func (e *Engine) Rename(ctx context.Context, ref Ref, to string) error {
+	return e.change(ctx, []string{ref.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[ref.VG]
+		if err := vg.Rename(ref.LV, to); err != nil {
+			return edit{}, err
+		}
+		if o := vg.Origin(to); o != nil {
+			return e.unitsOf(ctx, groups, Ref{ref.VG, o.Name})
+		}
+		// Before, the unit has the one name; after, the other.
+		return e.unitsOf(ctx, groups, ref, Ref{ref.VG, to})
+	})
+}
+
+// SetPermission makes a volume writable or read-only.
+func (e *Engine) SetPermission(ctx context.Context, ref Ref, write bool) error {
+	return e.change(ctx, []string{ref.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[ref.VG]
+		if err := vg.SetPermission(ref.LV, write); err != nil {
+			return edit{}, err
+		}
+		return e.unitsOf(ctx, groups, Ref{ref.VG, e.originOf(vg, ref.LV)})
+	})
+}
+
+// unitsOf has the devices of units follow, and no merge begin that waits.
+func (e *Engine) unitsOf(ctx context.Context, groups map[string]*VG, refs ...Ref) (edit, error) {
+	var ed edit
+	for _, r := range refs {
+		ed.units = append(ed.units, touch{Ref: r, noMerging: true})
+	}
+	return ed, e.keepMerging(ctx, groups, ed.units)
+}
+
+// ExtendVG adds PVs, given by path, to a group.
+func (e *Engine) ExtendVG(ctx context.Context, name string, paths ...string) error {
+	return e.changeVG(ctx, name, func(vg *VG) error {
+		_, err := e.Store.ExtendVG(ctx, vg, paths...)
+		return err
+	})
+}
+
+// ReduceVG takes PVs without extents in use out of a group.
+func (e *Engine) ReduceVG(ctx context.Context, name string, paths ...string) error {
+	return e.changeVG(ctx, name, func(vg *VG) error {
+		_, err := e.Store.ReduceVG(ctx, vg, paths...)
+		return err
+	})
+}
+
+func (e *Engine) changeVG(ctx context.Context, name string, f func(*VG) error) (err error) {
+	unlock, err := e.exclusive(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	vg, err := e.Store.Load(ctx, name)
+	if err != nil {
+		return err
+	}
+	return f(vg)
+}
+
+// RemovePV makes a PV that is in no group a plain device again.
+func (e *Engine) RemovePV(ctx context.Context, path string) (err error) {
+	unlock, err := e.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return e.Store.RemovePV(ctx, path)
+}
