@@ -276,6 +276,7 @@ func TestLimits(t *testing.T) {
 					now.Add(-1)
 					return nil
 				})
+				start := time.Now()
 				go func() {
 					for range 100 {
 						c.send(cmdRead, 0, 0, tt.n, nil)
@@ -288,6 +289,9 @@ func TestLimits(t *testing.T) {
 				}
 				if most.Load() != tt.want {
 					t.Errorf("%d requests at a time, want %d", most.Load(), tt.want)
+				}
+				if waves := (100 + tt.want - 1) / tt.want; time.Since(start).Round(time.Minute) != time.Duration(waves)*time.Minute {
+					t.Errorf("it took %v, not as many minutes as %d at a time need", time.Since(start), tt.want)
 				}
 			})
 		})
