@@ -169,6 +169,9 @@ func loadRefuses(b *bench) {
 	} {
 		b.is(table, b.tryLoad("a", "%s", table), want)
 	}
+	if err := b.tryLoad("a", "0 8 linear /no/such/device 0"); err == nil {
+		b.Error("a table on a device that is not there was loaded")
+	}
 	b.is("an empty table", b.c.Load(b.ctx, b.uuid("a"), nil, false), dmcore.ErrInvalid)
 	gap := dmcore.Table{{Start: 0, Length: 8, Target: dmcore.Zero{}}, {Start: 16, Length: 8, Target: dmcore.Zero{}}}
 	b.is("a gap", b.c.Load(b.ctx, b.uuid("a"), gap, false), dmcore.ErrInvalid)

@@ -33,7 +33,7 @@ type exceptions struct {
 	running bool
 	idle    sync.Cond // broadcast when running ends
 
-	buf []byte // of the goroutine that runs the batches
+	buffers [][]byte // of the goroutine that runs the batches, for each worker
 }
 
 func newExceptions(s *snapshot, store *cowstore.Store) *exceptions {
@@ -176,7 +176,7 @@ func (e *exceptions) batch(requests []*request) error {
 			return err
 		}
 	}
-	if err := e.copy(s, plan.copies); err != nil {
+	if err := e.copy(s, &plan); err != nil {
 		return err
 	}
 	if len(plan.list) == 0 {

@@ -156,6 +156,9 @@ func (m *Machine) create(req *dmcore.Request) (*dmcore.Reply, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.closing.Load() { // Close takes apart what it finds under mu
+		return nil, dmcore.ErrUnavailable
+	}
 	if m.byName[req.Name] != nil || req.UUID != "" && m.byUUID[req.UUID] != nil {
 		return nil, dmcore.ErrExists
 	}

@@ -31,6 +31,8 @@ type merge struct {
 	writers map[uint64]int      // writes under way to chunks in the COW device
 	broken  bool                // "Merge failed"
 
+	data, piece []byte // of the goroutine that merges
+
 	stop context.CancelFunc // ends the work that is under way; nil when none is
 	done chan struct{}
 }
@@ -186,42 +188,50 @@ func (m *merge) copyBack(e *exceptions, list []cowstore.Exception) error {
 	if err := s.o.preserve(s, r.spans...); err != nil {
 		return err
 	}
-	buf := make([]byte, mergeBuffer(e, r.spans))
+	data, err := m.fetch(e, list)
+	if err != nil {
+		return err
+	}
 	for _, sp := range r.spans {
-		for off := sp.off; off < sp.end; {
-			n := min(sp.end-off, int64(len(buf)))
-			if err := e.gather(s, buf[:n], off); err != nil {
-				return err
-			}
-			if err := s.origin.write(buf[:n], off); err != nil {
-				return err
-			}
-			off += n
-		}
-	}
-	return nil
-}
-
-// mergeBuffer is the size of the buffer that the spans are copied with.
-func mergeBuffer(e *exceptions, spans []span) int64 {
-	longest := int64(0)
-	for _, sp := range spans {
-		longest = max(longest, sp.end-sp.off)
-	}
-	return min(longest, defaultMergeBatch)
-}
-
-// gather reads bytes that are all in the COW device, in as few reads as they
-// lie in pieces.
-func (e *exceptions) gather(s *snapshot, p []byte, off int64) error {
-	for len(p) > 0 {
-		at, n, _ := e.run(off, int64(len(p)))
-		if err := s.cow.read(p[:n], at); err != nil {
+		n := sp.end - sp.off
+		if err := s.origin.write(data[:n], sp.off); err != nil {
 			return err
 		}
-		p, off = p[n:], off+n
+		data = data[n:]
 	}
 	return nil
+}
+
+// fetch reads chunks from the COW device into memory, in the order of the list.
+// It reads them in the order they have there, which is nearly that in which
+// they were made, since the page cache reads ahead.
+func (m *merge) fetch(e *exceptions, list []cowstore.Exception) ([]byte, error) {
+	if need := len(list) << e.shift; cap(m.data) < need {
+		m.data = make([]byte, need)
+	}
+	if need := max(copyBuffer, e.chunk()); int64(len(m.piece)) < need {
+		m.piece = make([]byte, need)
+	}
+	places := make([]int, len(list))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortFunc(places, func(a, b int) int { return cmp.Compare(list[a].New, list[b].New) })
+	most := len(m.piece) >> e.shift
+	for len(places) > 0 {
+		n := 1
+		for first := list[places[0]].New; n < min(most, len(places)) && list[places[n]].New == first+uint64(n); {
+			n++
+		}
+		if err := m.s.cow.read(m.piece[:n<<e.shift], int64(list[places[0]].New)<<e.shift); err != nil {
+			return nil, err
+		}
+		for i, p := range places[:n] {
+			copy(m.data[p<<e.shift:(p+1)<<e.shift], m.piece[i<<e.shift:])
+		}
+		places = places[n:]
+	}
+	return m.data[:len(list)<<e.shift], nil
 }
 
 // write sends each piece to where its chunk is. What is not in the COW device

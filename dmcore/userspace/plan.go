@@ -2,6 +2,8 @@ package userspace
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"cowhand/dmcore"
 	"cowhand/dmcore/cowstore"
@@ -11,13 +13,14 @@ import (
 const copyBuffer = 1 << 20
 
 // planner lists what a batch has to do: exceptions in the order of allocation,
-// and copies in the order in which they must happen.
+// copies, which may happen in any order, and writes to be laid over them.
 type planner struct {
 	e      *exceptions
 	length int64
 	new    map[uint64]uint64 // of this batch
 	list   []cowstore.Exception
 	copies []copying
+	writes []copying
 }
 
 // copying fills a part of the COW device: from data, where that covers, else
@@ -58,7 +61,7 @@ func (p *planner) addChunk(r *request, c uint64) error {
 	if there {
 		if r.data != nil {
 			to := int64(new)<<e.shift + whole.dataAt
-			p.push(copying{to: to, n: int64(len(whole.data)), data: whole.data})
+			p.writes = append(p.writes, copying{to: to, n: int64(len(whole.data)), data: whole.data})
 		}
 		return nil
 	}
@@ -109,26 +112,58 @@ func follows(a, b []byte) bool {
 	return cap(a) > len(a) && len(b) > 0 && &a[:len(a)+1][len(a)] == &b[0]
 }
 
-// copy carries out copyings, one after another.
-func (e *exceptions) copy(s *snapshot, list []copying) error {
+// copyWorkers is how many chunks are read from the origin at a time. They lie
+// anywhere, and the disk may be one that has to seek, or far away.
+const copyWorkers = 8
+
+// copy carries out a plan.
+func (e *exceptions) copy(s *snapshot, p *planner) error {
 	end := s.origin.Size()
-	for i := range list {
-		if err := e.copyOne(s, &list[i], end); err != nil {
+	workers := min(len(p.copies), copyWorkers)
+	for len(e.buffers) < workers {
+		e.buffers = append(e.buffers, nil)
+	}
+	errs := make([]error, workers)
+	var next atomic.Int64
+	work := func(k int) {
+		for errs[k] == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(p.copies) {
+				return
+			}
+			errs[k] = copyOne(s, &p.copies[i], end, &e.buffers[k])
+		}
+	}
+	var all sync.WaitGroup
+	for k := 1; k < workers; k++ {
+		all.Go(func() { work(k) })
+	}
+	if workers > 0 {
+		work(0)
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for i := range p.writes {
+		if err := s.cow.write(p.writes[i].data, p.writes[i].to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *exceptions) copyOne(s *snapshot, c *copying, end int64) error {
+// copyOne carries out one copying. end is the size of the origin.
+func copyOne(s *snapshot, c *copying, end int64, buffer *[]byte) error {
 	if c.full() {
 		return s.cow.write(c.data, c.to)
 	}
-	if want := min(c.n, copyBuffer); int64(len(e.buf)) < want {
-		e.buf = make([]byte, want)
+	if want := min(c.n, copyBuffer); int64(len(*buffer)) < want {
+		*buffer = make([]byte, want)
 	}
-	for pos := int64(0); pos < c.n; pos += int64(len(e.buf)) {
-		buf := e.buf[:min(c.n-pos, int64(len(e.buf)))]
+	room := int64(len(*buffer))
+	for pos := int64(0); pos < c.n; pos += room {
+		buf := (*buffer)[:min(c.n-pos, room)]
 		// The last chunk may reach past the end of the origin.
 		have := max(0, min(int64(len(buf)), end-c.from-pos))
 		clear(buf[have:])
