@@ -150,3 +150,11 @@ func (b *bench) generation() int {
 	}
 	return n
 }
+
+// eventually waits for what tells nobody when it happens.
+func (b *bench) eventually(what string, so func() bool) {
+	b.Helper()
+	if err := lab.Poll(b.ctx, func() (bool, error) { return so(), nil }); err != nil {
+		b.Fatalf("waiting until %s: %v", what, err)
+	}
+}
