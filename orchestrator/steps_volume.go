@@ -66,15 +66,14 @@ func (s *CutSet) Undo(ctx context.Context, w *World) error {
 // existing tells which members are there and carry their set's tag. A volume
 // of a member's name without it is somebody else's: lvm.ErrExists.
 func existing(ctx context.Context, w *World, sets []Set) (map[lvm.Ref]bool, error) {
-	groups, err := w.Volumes.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
 	have := map[lvm.Ref]bool{}
+	seen := groups{}
 	for i := range sets {
 		for _, m := range sets[i].Members {
-			lv := find(groups, m.Snapshot)
+			lv, err := seen.volume(ctx, w, m.Snapshot)
 			switch {
+			case err != nil:
+				return nil, err
 			case lv == nil:
 			case readTags(lv.Tags)["set"] == sets[i].Name:
 				have[m.Snapshot] = true
@@ -86,13 +85,28 @@ func existing(ctx context.Context, w *World, sets []Set) (map[lvm.Ref]bool, erro
 	return have, nil
 }
 
-func find(groups []*lvm.VG, ref lvm.Ref) *lvm.LV {
-	for _, vg := range groups {
-		if vg.Name == ref.VG {
-			return vg.LV(ref.LV)
+// groups are those that were looked at, by name. One that cannot be used now is
+// an error: its volumes are not gone, they are out of sight.
+type groups map[string]*lvm.VG
+
+func (g groups) load(ctx context.Context, w *World, name string) (*lvm.VG, error) {
+	if g[name] == nil {
+		vg, err := w.Volumes.Group(ctx, name)
+		if err != nil {
+			return nil, err
 		}
+		g[name] = vg
 	}
-	return nil
+	return g[name], nil
+}
+
+// volume returns nil if the group has no such volume.
+func (g groups) volume(ctx context.Context, w *World, ref lvm.Ref) (*lvm.LV, error) {
+	vg, err := g.load(ctx, w, ref.VG)
+	if err != nil {
+		return nil, err
+	}
+	return vg.LV(ref.LV), nil
 }
 
 func removeMembers(ctx context.Context, w *World, sets []Set) error {
@@ -180,20 +194,16 @@ func (s *StartMerge) Do(ctx context.Context, w *World) error {
 // begun has merges go on that an earlier attempt recorded, and returns the
 // snapshots whose merge is not recorded.
 func (s *StartMerge) begun(ctx context.Context, w *World, refs []lvm.Ref) (rest []lvm.Ref, err error) {
-	groups, err := w.Volumes.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
+	seen := groups{}
 	for _, r := range refs {
-		for _, vg := range groups {
-			if vg.Name != r.VG {
-				continue
-			}
-			if seg := vg.Snapshot(r.LV); seg == nil || !seg.Merging {
-				rest = append(rest, r)
-			} else if err := w.Volumes.Refresh(ctx, r); err != nil {
-				return nil, err
-			}
+		vg, err := seen.load(ctx, w, r.VG)
+		if err != nil {
+			return nil, err
+		}
+		if seg := vg.Snapshot(r.LV); seg == nil || !seg.Merging {
+			rest = append(rest, r)
+		} else if err := w.Volumes.Refresh(ctx, r); err != nil {
+			return nil, err
 		}
 	}
 	return rest, nil
@@ -235,13 +245,14 @@ func (s *FinishMerge) Undo(context.Context, *World) error { return errNoUndo(s) 
 
 // present lists the snapshots of members that still exist.
 func present(ctx context.Context, w *World, members []Member) ([]lvm.Ref, error) {
-	groups, err := w.Volumes.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var refs []lvm.Ref
+	seen := groups{}
 	for _, m := range members {
-		if find(groups, m.Snapshot) != nil {
+		lv, err := seen.volume(ctx, w, m.Snapshot)
+		if err != nil {
+			return nil, err
+		}
+		if lv != nil {
 			refs = append(refs, m.Snapshot)
 		}
 	}
