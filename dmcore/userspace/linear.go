@@ -25,6 +25,9 @@ func newLinear(t *table, spec dmcore.Linear, length dmcore.Sectors) (*linear, er
 func (l *linear) read(p []byte, off int64) error  { return l.below.read(p, l.start+off) }
 func (l *linear) write(p []byte, off int64) error { return l.below.write(p, l.start+off) }
 func (l *linear) sync(f *flush)                   { f.add(l.below) }
+func (l *linear) syncRange(f *flush, off, n int64) {
+	f.addRange(l.below, l.start+off, n)
+}
 func (l *linear) zero(off, n int64, mayUnmap bool) error {
 	return l.below.zero(l.start+off, n, mayUnmap)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,6 +123,14 @@ func (l *lower) Sync() error {
 	return f.run()
 }
 
+// SyncRange makes durable what was written to a part of this lower, and waits
+// for nothing else where the devices below can do that.
+func (l *lower) SyncRange(off, n int64) error {
+	var f flush
+	f.addRange(l, off, n)
+	return f.run()
+}
+
 // Close does nothing: the table that holds the lower gives it back.
 func (l *lower) Close() error { return nil }
 
@@ -143,9 +152,24 @@ type backing struct {
 // flush gathers what lies below some devices and makes it durable, each file
 // once. It holds the gates of the devices on the way until it ran.
 type flush struct {
-	files []*backing
-	seen  []*device
+	files []flushed
+	held  []*device // whose gates it passed
+	whole []*device // of which all is to be synced
 	err   error
+}
+
+// flushed is a file to be synced, or n bytes at off of it.
+type flushed struct {
+	*backing
+	off, n int64
+	whole  bool
+}
+
+func (w flushed) sync() error {
+	if w.whole {
+		return w.dev.Sync()
+	}
+	return blockdev.SyncRange(w.dev, w.off, w.n)
 }
 
 func (f *flush) add(l *lower) {
@@ -153,26 +177,60 @@ func (f *flush) add(l *lower) {
 		f.addDevice(l.dm)
 		return
 	}
-	for _, b := range f.files {
-		if b == l.file {
+	for _, w := range f.files {
+		if w.backing == l.file && w.whole {
 			return
 		}
 	}
-	f.files = append(f.files, l.file)
+	f.files = append(f.files, flushed{backing: l.file, whole: true})
+}
+
+// rangeSyncer is a target whose bytes lie in one piece below.
+type rangeSyncer interface{ syncRange(f *flush, off, n int64) }
+
+// addRange is add for n bytes at off.
+func (f *flush) addRange(l *lower, off, n int64) {
+	if l.dm == nil {
+		f.files = append(f.files, flushed{backing: l.file, off: off, n: n})
+		return
+	}
+	t := f.enter(l.dm)
+	if t == nil {
+		return
+	}
+	if err := l.dm.within(t, "sync", off, n); err != nil {
+		f.err = err
+		return
+	}
+	f.err = t.each(off, n, func(s *segment, off, n int64) error {
+		if r, ok := s.target.(rangeSyncer); ok {
+			r.syncRange(f, off, n)
+		} else {
+			s.target.sync(f)
+		}
+		return f.err
+	})
+}
+
+// enter passes the gate of a device, once, and returns its table, nil if it has
+// none.
+func (f *flush) enter(d *device) *table {
+	if !slices.Contains(f.held, d) {
+		if !d.gate.enter() {
+			f.err = d.gone()
+			return nil
+		}
+		f.held = append(f.held, d)
+	}
+	return d.live.Load()
 }
 
 func (f *flush) addDevice(d *device) {
-	for _, s := range f.seen {
-		if s == d {
-			return
-		}
-	}
-	if !d.gate.enter() {
-		f.err = d.gone()
+	if slices.Contains(f.whole, d) {
 		return
 	}
-	f.seen = append(f.seen, d)
-	if t := d.live.Load(); t != nil {
+	f.whole = append(f.whole, d)
+	if t := f.enter(d); t != nil {
 		for i := range t.segs {
 			t.segs[i].target.sync(f)
 		}
@@ -181,7 +239,7 @@ func (f *flush) addDevice(d *device) {
 
 func (f *flush) run() error {
 	defer func() {
-		for _, d := range f.seen {
+		for _, d := range f.held {
 			d.gate.leave()
 		}
 	}()
@@ -190,10 +248,10 @@ func (f *flush) run() error {
 	}
 	errs := make([]error, len(f.files))
 	var wg sync.WaitGroup
-	for i, b := range f.files[1:] {
-		wg.Go(func() { errs[i+1] = b.dev.Sync() })
+	for i, w := range f.files[1:] {
+		wg.Go(func() { errs[i+1] = w.sync() })
 	}
-	errs[0] = f.files[0].dev.Sync()
+	errs[0] = f.files[0].sync()
 	wg.Wait()
 	for i, err := range errs {
 		if err != nil {

@@ -1,18 +1,21 @@
 package userspace_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
 )
 
 // transfer is one read or write; after it ran, err tells.
 type transfer struct {
 	s     *snap // nil: the origin
 	write bool
+	zero  bool // writes zeroes as such
 	from  int
 	vals  []uint64 // written, or read
 	err   error
@@ -50,7 +53,8 @@ func (w *world) plan(n int) []*transfer {
 		}) {
 			continue
 		}
-		if t.write {
+		t.zero = t.write && w.rng.IntN(8) == 0
+		if t.write && !t.zero {
 			w.tag++
 			for i := range t.vals {
 				t.vals[i] = w.tag<<16 | uint64(t.from+i)
@@ -72,6 +76,12 @@ func (w *world) run(t *transfer) error {
 	}
 	defer h.Close()
 	off := int64(t.from) * dmcore.SectorSize
+	if t.zero {
+		err := h.Zero(off, int64(len(t.vals))*dmcore.SectorSize, true)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
 	if t.write {
 		_, err = h.WriteAt(pack(t.vals), off)
 		return err
@@ -172,10 +182,30 @@ func (w *world) read(name string) ([]uint64, error) {
 	}
 	p := make([]byte, w.sectors*dmcore.SectorSize)
 	_, err = h.ReadAt(p, 0)
+	if err == nil {
+		err = zeroExtents(h, p)
+	}
 	if err = errors.Join(err, h.Close()); err != nil {
 		return nil, err
 	}
 	return unpack(p)
+}
+
+// zeroExtents checks that what a device calls zero is so.
+func zeroExtents(m blockdev.Mapper, p []byte) error {
+	for off := int64(0); off < int64(len(p)); {
+		list, err := m.Extents(off, int64(len(p))-off)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if e.Zero && len(bytes.Trim(p[off:off+e.Length], "\x00")) > 0 {
+				return fmt.Errorf("the %d bytes at %d are not zero, as extents say", e.Length, off)
+			}
+			off += e.Length
+		}
+	}
+	return nil
 }
 
 // check compares every device with the model, as does f.
