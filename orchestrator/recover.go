@@ -27,8 +27,9 @@ func (o *Orchestrator) List() ([]Outcome, error) {
 }
 
 // Recover finishes or undoes every run whose process died: those that had
-// passed their point of no return are finished, the others undone. One that
-// fails does not keep it from the rest.
+// passed their point of no return are finished, the others undone. One whose
+// steps were all done is finished whatever they were: its outcome may have been
+// used since. One that fails does not keep it from the rest.
 func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
 		unlock, err := o.World.Files.LockGuests(p.Guests)
@@ -37,7 +38,7 @@ func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 			return
 		}
 		defer unlock()
-		if at.reached >= p.NoReturn && !at.undoing {
+		if !at.undoing && (at.reached >= p.NoReturn || at.next == len(p.Steps)) {
 			out.Result = "finished"
 			out.Err = o.finish(ctx, run, p, at.next)
 		} else {
@@ -89,17 +90,25 @@ func (out *Outcome) settle(run *journal.Run, recs []journal.Record, f func(*jour
 		return
 	}
 	out.Workflow, out.Subject = p.Workflow, p.Subject
+	if at.ended != "" { // it died before it was put away
+		out.Result, out.Err = results[at.ended], run.End(at.ended)
+		return
+	}
 	if at.reached >= 0 {
 		out.Step = p.Steps[at.reached].String()
 	}
 	f(run, p, at, out)
 }
 
+// results are how a run ended, as its journal says it, in an [Outcome].
+var results = map[string]string{"done": "finished", "undone": "undone"}
+
 // position is how far a run came.
 type position struct {
 	reached int  // the last step that was begun, -1 for none
 	next    int  // the first step that was not done
 	undoing bool // it was on its way back
+	ended   string
 }
 
 // replay reads a run's records. The plan is nil if the journal is empty.
@@ -126,6 +135,8 @@ func replay(recs []journal.Record) (*Plan, position, error) {
 			at.next = r.Step + 1
 		case journal.Undoing:
 			at.undoing = true
+		case journal.End:
+			at.ended = r.Result
 		}
 	}
 	return p, at, nil

@@ -1,6 +1,9 @@
 package orchestrator_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,8 +57,10 @@ func TestGroupOutOfSight(t *testing.T) {
 		plan   func(*host) (*orchestrator.Plan, error)
 		effect string
 	}{
-		"keep":    {(*host).planKeep, "vg: precommit"},
-		"discard": {func(h *host) (*orchestrator.Plan, error) { return h.facts().PlanDiscard(orchestrator.EndRequest{Target: "try"}) }, "vg: precommit"},
+		"keep": {(*host).planKeep, "vg: precommit"},
+		"discard": {func(h *host) (*orchestrator.Plan, error) {
+			return h.facts().PlanDiscard(orchestrator.EndRequest{Target: "try"})
+		}, "vg: precommit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
@@ -72,6 +77,43 @@ func TestGroupOutOfSight(t *testing.T) {
 				t.Errorf("recovered with the group: %+v", out)
 			}
 			h.want("at last", map[string]string{"keep": "web1 running; data=1 web1=2", "discard": "web1 running; data=1 web1=1"}[name])
+		})
+	}
+}
+
+// A run that was done, and died before its journal said so or was put away, is
+// not undone: somebody may have worked with its outcome since.
+func TestDoneIsNotUndone(t *testing.T) {
+	for name, cut := range map[string]func([]byte) []byte{
+		"end recorded, not put away": func(b []byte) []byte { return b },
+		"end not recorded": func(b []byte) []byte {
+			lines := bytes.SplitAfter(b, []byte("\n"))
+			return bytes.Join(lines[:len(lines)-2], nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.run(h.planTry())
+			h.write("vg/web1.try", 2)
+			done, err := filepath.Glob(filepath.Join(h.runs, "done", "*"))
+			if err != nil || len(done) != 1 {
+				t.Fatal(done, err)
+			}
+			b, err := os.ReadFile(done[0])
+			if err == nil {
+				err = os.WriteFile(filepath.Join(h.runs, filepath.Base(done[0])), cut(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := h.picture()
+			if out := h.recovered(); out.Result != "finished" || out.Err != nil {
+				t.Errorf("outcome %+v", out)
+			}
+			h.want("recovered", before)
+			if outs, err := h.List(); err != nil || len(outs) != 0 {
+				t.Errorf("left: %+v, %v", outs, err)
+			}
 		})
 	}
 }

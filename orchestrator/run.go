@@ -83,7 +83,10 @@ func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, ne
 		f.State, f.Undo = o.undo(ctx, run, p, i)
 		return f
 	}
-	return run.End("done")
+	if err := run.End("done"); err != nil {
+		return &Failure{Run: run.ID, Step: "end of the run", Err: err, State: ErrUnfinished}
+	}
+	return nil
 }
 
 func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int) error {

@@ -27,6 +27,7 @@ type host struct {
 	machine *userspace.Machine
 	volumes *lvm.Engine
 	guests  *hvtest.Host
+	runs    string // the journals
 	*orchestrator.Orchestrator
 	// effect is called before each effect on devices, metadata or guests.
 	effect func(what string)
@@ -95,7 +96,8 @@ func newHost(t *testing.T) *host {
 	}
 	h.guests = hvtest.New()
 	h.guests.Fail = func(op, guest string) error { h.effect(op + " " + guest); return nil }
-	runs, err := journal.Open(filepath.Join(t.TempDir(), "runs"))
+	h.runs = filepath.Join(t.TempDir(), "runs")
+	runs, err := journal.Open(h.runs)
 	if err != nil {
 		t.Fatal(err)
 	}
