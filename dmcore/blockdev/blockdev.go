@@ -20,6 +20,22 @@ type Device interface {
 	Sync() error
 }
 
+// RangeSyncer is a Device that can make some of its bytes durable without
+// waiting for the others: of every write that returned before, what lies in the
+// range.
+type RangeSyncer interface {
+	SyncRange(off, n int64) error
+}
+
+// SyncRange makes n bytes at off durable, and with them all others where the
+// device knows no less.
+func SyncRange(d Device, off, n int64) error {
+	if r, ok := d.(RangeSyncer); ok {
+		return r.SyncRange(off, n)
+	}
+	return d.Sync()
+}
+
 // Discarder is a Device that can give bytes back to what is below it. What
 // they read as afterwards is undefined.
 type Discarder interface {

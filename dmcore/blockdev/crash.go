@@ -163,6 +163,38 @@ func (c *Crash) Sync() error {
 	return nil
 }
 
+// SyncRange implements RangeSyncer. Of writes that lie there in part, the rest
+// stays in danger.
+func (c *Crash) SyncRange(off, n int64) error {
+	if err := checkRange(off, n, c.Size()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.op(); err != nil {
+		return err
+	}
+	end := off + n
+	var left []write
+	for _, w := range c.unsynced {
+		wend := w.off + int64(len(w.data))
+		lo, hi := max(off, w.off), min(end, wend)
+		if lo >= hi {
+			left = append(left, w)
+			continue
+		}
+		c.durable.write(w.data[lo-w.off:hi-w.off], lo)
+		if w.off < lo {
+			left = append(left, write{w.off, w.data[:lo-w.off]})
+		}
+		if hi < wend {
+			left = append(left, write{hi, w.data[hi-w.off:]})
+		}
+	}
+	c.unsynced = left
+	return nil
+}
+
 // Zero writes zeroes.
 func (c *Crash) Zero(off, n int64, _ bool) error {
 	if err := checkRange(off, n, c.Size()); err != nil {

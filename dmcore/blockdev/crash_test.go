@@ -72,6 +72,50 @@ func TestCrashClone(t *testing.T) {
 	}
 }
 
+// What was written in a range that was synced survives, newest last; what a
+// write left outside of it is in danger as before.
+func TestCrashSyncRange(t *testing.T) {
+	rng := seeded(t)
+	c := NewCrash(8192)
+	mustWrite(t, c, 1, 0, 2048)
+	mustWrite(t, c, 2, 1024, 4096)
+	mustWrite(t, c, 3, 6144, 512)
+	if err := c.SyncRange(512, 3584); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 8192)
+	copy(want[512:], fill(1, 512))
+	copy(want[1024:], fill(2, 3072))
+	if got := memBytes(t, c.Clone(rng, 0)); !bytes.Equal(got, want) {
+		t.Error("keeping nothing else: not what was synced")
+	}
+	copy(want, fill(1, 1024))
+	copy(want[1024:], fill(2, 4096))
+	copy(want[6144:], fill(3, 512))
+	if got := memBytes(t, c.Clone(rng, 100)); !bytes.Equal(got, want) {
+		t.Error("keeping all: not what was written")
+	}
+	c.FailAt(1, errors.New("no"))
+	if err := c.SyncRange(0, 8192); err == nil || bytes.Equal(memBytes(t, c.Clone(rng, 0)), want) {
+		t.Errorf("a sync that failed (%v) made all durable", err)
+	}
+	if err := c.SyncRange(4096, 4097); !errors.Is(err, ErrRange) {
+		t.Errorf("past the end: %v", err)
+	}
+}
+
+// A part of a device is synced wherever it lies.
+func TestSyncRange(t *testing.T) {
+	each(t, 3*4096, func(t *testing.T, dev Device) {
+		mustWrite(t, dev, 7, 0, 3*4096)
+		for _, r := range [][2]int64{{0, 0}, {0, 512}, {4096, 4096}, {4608, 5000}, {0, 3 * 4096}} {
+			if err := SyncRange(dev, r[0], r[1]); err != nil {
+				t.Errorf("%d bytes at %d: %v", r[1], r[0], err)
+			}
+		}
+	})
+}
+
 // CutAt enumerates: with the cut at n, n-1 operations succeed, the n-th is in
 // flight, and nothing reaches the device after.
 func TestCrashCutAt(t *testing.T) {

@@ -19,6 +19,7 @@ var (
 	_ = []Device{(*File)(nil), (*Mem)(nil), (*Crash)(nil), (*Section)(nil)}
 	_ = []Zeroer{(*File)(nil), (*Mem)(nil), (*Crash)(nil), (*Section)(nil)}
 	_ = []Discarder{(*File)(nil), (*Mem)(nil), (*Crash)(nil), (*Section)(nil)}
+	_ = []RangeSyncer{(*File)(nil), (*Crash)(nil), (*Section)(nil)}
 	_ = []Mapper{(*File)(nil), (*Mem)(nil), (*Section)(nil)}
 )
 

@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -119,21 +120,51 @@ func (d *File) WriteAt(p []byte, off int64) (int, error) {
 // lost write only once and then takes the page for clean, so that a second
 // success would say nothing (fsync(2), NOTES).
 func (d *File) Sync() error {
+	return d.syncing("fdatasync", unix.Fdatasync)
+}
+
+// SyncRange implements RangeSyncer by msync, which is fdatasync of a part of a
+// file (mm/msync.c calls vfs_fsync_range): what others wrote elsewhere in the
+// file, scattered maybe, is not waited for.
+func (d *File) SyncRange(off, n int64) error {
+	if err := checkRange(off, n, d.sizeFor(off+n)); err != nil || n == 0 {
+		return err
+	}
+	page := int64(os.Getpagesize())
+	from := off / page * page
+	err := d.syncing("msync", func(fd int) error {
+		m, err := unix.Mmap(fd, from, int(off+n-from), unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			return errNoMapping
+		}
+		return cmp.Or(unix.Msync(m, unix.MS_SYNC), unix.Munmap(m))
+	})
+	if errors.Is(err, errNoMapping) {
+		return d.Sync()
+	}
+	return err
+}
+
+// errNoMapping says that nothing was tried.
+var errNoMapping = errors.New("cannot be mapped")
+
+// syncing makes a call that syncs, and keeps its failure.
+func (d *File) syncing(op string, call func(fd int) error) error {
 	d.syncMu.Lock()
 	err := d.syncErr
 	d.syncMu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := d.control("fdatasync", unix.Fdatasync); err != nil {
+	err = d.control(op, call)
+	if err != nil && !errors.Is(err, errNoMapping) {
 		d.syncMu.Lock()
 		defer d.syncMu.Unlock()
 		if d.syncErr == nil {
 			d.syncErr = err
 		}
-		return err
 	}
-	return nil
+	return err
 }
 
 // Discard punches a hole into a file and sends BLKDISCARD to a block device.

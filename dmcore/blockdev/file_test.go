@@ -95,16 +95,26 @@ func TestFileZero(t *testing.T) {
 	}
 }
 
-// After a failed sync no later one succeeds.
+// After a failed sync no later one succeeds, of the whole or of a part.
 func TestSyncFailureStays(t *testing.T) {
-	f, err := OpenFile(imageFile(t, 512), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	first := f.Sync()
-	if second := f.Sync(); first == nil || second != first {
-		t.Errorf("syncs gave %v, then %v", first, second)
+	for name, fail := range map[string]func(*File) error{
+		"sync":       (*File).Sync,
+		"sync range": func(f *File) error { return f.SyncRange(0, 512) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := OpenFile(imageFile(t, 512), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			first := fail(f)
+			if second := f.Sync(); first == nil || second != first {
+				t.Errorf("syncs gave %v, then %v", first, second)
+			}
+			if third := f.SyncRange(0, 512); third != first {
+				t.Errorf("then the sync of a range gave %v", third)
+			}
+		})
 	}
 }
 

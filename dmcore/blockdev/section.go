@@ -52,6 +52,14 @@ func (s *Section) WriteAt(p []byte, off int64) (int, error) {
 // Sync implements Device.
 func (s *Section) Sync() error { return s.dev.Sync() }
 
+// SyncRange implements RangeSyncer.
+func (s *Section) SyncRange(off, n int64) error {
+	if err := checkRange(off, n, s.n); err != nil {
+		return err
+	}
+	return SyncRange(s.dev, s.off+off, n)
+}
+
 // Close does nothing.
 func (s *Section) Close() error { return nil }
 
