@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
 )
 
 // blockSize is the least that is written of an area: a page, so that the page
@@ -14,7 +15,7 @@ const blockSize = 4096
 // order of allocation. Each New is a chunk from Allocate whose data was
 // written; it need not have been synced. When Commit returns they are durable,
 // data and exception, and Lookup finds them. It costs two syncs, however many
-// there are.
+// there are, of the chunks concerned alone.
 //
 //	areas after the present one, whole  ─┐
 //	the empty area after a full one     ─┼─▶ sync ─▶ present area ─▶ sync
@@ -81,10 +82,16 @@ func (s *Store) mayAdd(e Exception, olds map[uint64]struct{}, chunks uint64) err
 	return nil
 }
 
-// extend makes the exceptions durable behind the n that are.
+// extend makes the exceptions durable behind the n that are. It syncs what the
+// list needs and no more, for the device may have much to write for others.
 func (s *Store) extend(ex []Exception) error {
+	swept := s.litter
 	if err := s.sweep(); err != nil {
 		return err
+	}
+	lo, hi := ex[0].New, ex[0].New
+	for _, e := range ex[1:] {
+		lo, hi = min(lo, e.New), max(hi, e.New)
 	}
 	present, from := s.n/s.g.epa, s.n%s.g.epa
 	to := min(from+uint64(len(ex)), s.g.epa)
@@ -106,15 +113,20 @@ func (s *Store) extend(ex []Exception) error {
 		if _, err := s.dev.WriteAt(newest, s.g.offset(s.g.area(a))); err != nil {
 			return err
 		}
+		lo, hi = min(lo, s.g.area(a)), max(hi, s.g.area(a))
 	}
-	if err := s.dev.Sync(); err != nil {
+	if swept {
+		lo = min(lo, s.g.area(present)) // the area lies before its data
+	}
+	if err := blockdev.SyncRange(s.dev, s.g.offset(lo), s.g.offset(hi+1)-s.g.offset(lo)); err != nil {
 		return err
 	}
 	if err := s.writeArea(s.area, present, from, to); err != nil {
 		return err
 	}
+	area := s.g.area(present)
 	s.area = newest
-	return s.dev.Sync()
+	return blockdev.SyncRange(s.dev, s.g.offset(area), s.g.offset(area+1)-s.g.offset(area))
 }
 
 // writeArea writes exceptions from..to-1 of an area, and whatever shares their

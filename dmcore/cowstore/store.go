@@ -89,6 +89,11 @@ func Open(dev blockdev.Device, chunk dmcore.Sectors) (*Store, error) {
 			return nil, err
 		}
 	}
+	// Who used the store before may have been killed in a commit. What it left
+	// may be in memory alone, and is about to be relied upon.
+	if err := dev.Sync(); err != nil {
+		return nil, fmt.Errorf("cow store: open: %w", err)
+	}
 	return load(dev, h)
 }
 
