@@ -2,9 +2,11 @@ package orchestrator_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cowhand/orchestrator"
@@ -116,4 +118,45 @@ func TestDoneIsNotUndone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A journal that cannot be written, as on a full disk, stops the run, not its
+// undoing; and it can be read when there is room again.
+func TestJournalFull(t *testing.T) {
+	h := newHost(t)
+	before := h.picture()
+	p := h.mustPlan(h.planTry())
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit) })
+	h.effect = func(what string) {
+		if what == "off web1" { // the shutdown is done: no record has room any more
+			files, err := filepath.Glob(filepath.Join(h.runs, "*.jsonl"))
+			if err != nil || len(files) != 1 {
+				t.Fatal(files, err)
+			}
+			st, err := os.Stat(files[0])
+			if err == nil {
+				err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(st.Size()) + 10, Max: limit.Max})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err := h.Run(t.Context(), p)
+	h.effect = func(string) {}
+	if e := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); e != nil {
+		t.Fatal(e)
+	}
+	if !errors.Is(err, orchestrator.ErrUnfinished) {
+		t.Errorf("run: %v", err)
+	}
+	h.want("after the run", before)
+	if out := h.recovered(); out.Result != "undone" || out.Err != nil {
+		t.Errorf("outcome %+v", out)
+	}
+	h.want("recovered", before)
 }

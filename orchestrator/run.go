@@ -107,12 +107,11 @@ func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int)
 }
 
 // undo takes back steps last..0 and ends the journal. If a step cannot be taken
-// back, the rest is still tried and the run stays open for recovery.
+// back, or not be recorded, the rest is still tried and the run stays open for
+// recovery, which undoes it again: a guest must not stay off for want of a record.
 func (o *Orchestrator) undo(ctx context.Context, run *journal.Run, p *Plan, last int) (state, err error) {
 	for i := last; i >= 0; i-- {
-		if e := run.Append(journal.Record{Kind: journal.Undoing, Step: i}); e != nil {
-			return ErrUnfinished, errors.Join(err, e)
-		}
+		err = errors.Join(err, run.Append(journal.Record{Kind: journal.Undoing, Step: i}))
 		o.tell(run, p, i, "undoing", nil)
 		if e := p.Steps[i].Undo(ctx, o.World); e != nil {
 			o.tell(run, p, i, "failed", e)
@@ -120,9 +119,7 @@ func (o *Orchestrator) undo(ctx context.Context, run *journal.Run, p *Plan, last
 			continue
 		}
 		o.tell(run, p, i, "undone", nil)
-		if e := run.Append(journal.Record{Kind: journal.Undone, Step: i}); e != nil {
-			return ErrUnfinished, errors.Join(err, e)
-		}
+		err = errors.Join(err, run.Append(journal.Record{Kind: journal.Undone, Step: i}))
 	}
 	if err != nil {
 		return ErrUnfinished, err

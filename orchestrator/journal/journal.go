@@ -36,6 +36,7 @@ type Run struct {
 	dir  *Dir
 	file *os.File
 	seq  int
+	size int64 // of the records that are whole
 }
 
 // Begin starts the journal of a new run with its plan as the first record.
@@ -84,10 +85,12 @@ func (d *Dir) Take(id string) (*Run, []Record, error) {
 			return fail(err)
 		}
 	}
-	return &Run{ID: id, dir: d, file: f, seq: len(recs)}, recs, nil
+	return &Run{ID: id, dir: d, file: f, seq: len(recs), size: int64(size)}, recs, nil
 }
 
 // Append writes a record and returns when it is durable. It sets Seq and Time.
+// After an error the record may be there or not; there is never a part of one
+// with others behind it.
 func (r *Run) Append(rec Record) error {
 	rec.Seq, rec.Time = r.seq+1, time.Now().UTC().Format(time.RFC3339Nano)
 	b, err := rec.marshal()
@@ -95,9 +98,10 @@ func (r *Run) Append(rec Record) error {
 		return err
 	}
 	if _, err := r.file.Write(b); err != nil {
-		return err
+		return errors.Join(err, r.file.Truncate(r.size))
 	}
 	r.seq++
+	r.size += int64(len(b))
 	return r.file.Sync()
 }
 
