@@ -87,6 +87,7 @@ func TestErrorsOfCommands(t *testing.T) {
 	}
 	_, createErr := c.Create(ctx, "vg-a", "")
 	_, infoErr := c.Info(ctx, "nobody")
+	load := func(t dmcore.Table) error { return c.Load(ctx, uuid("a"), t, false) }
 	_, badName := c.Create(ctx, "\xff", "")
 	for _, x := range []struct {
 		what string
@@ -97,6 +98,8 @@ func TestErrorsOfCommands(t *testing.T) {
 		{"info", infoErr, dmcore.ErrNotFound},
 		{"remove", c.Remove(ctx, uuid("a")), dmcore.ErrBusy},
 		{"message", message(), dmcore.ErrInvalid},
+		{"load of no table", load(nil), dmcore.ErrInvalid},
+		{"load of a table with a gap", load(dmcore.Table{{Start: 8, Length: 8, Target: dmcore.Zero{}}}), dmcore.ErrInvalid},
 		{"name that is not UTF-8", badName, dmcore.ErrInvalid},
 	} {
 		var de *dmcore.Error
@@ -177,7 +180,7 @@ func TestCancelReachesTheEngine(t *testing.T) {
 
 func TestBadLinesEndTheConnection(t *testing.T) {
 	e := run(t, Config{})
-	for _, line := range []string{"hello", `{"id":1,"cmd":"explode"}`, `{"id":0,"cmd":"version"}`} {
+	for _, line := range []string{"hello", `{"id":1,"cmd":"version"}}`, `{"id":0,"cmd":"version"}`} {
 		nc, err := net.Dial("unix", filepath.Join(e.dir, controlName))
 		if err != nil {
 			t.Fatal(err)

@@ -18,8 +18,8 @@
 //	{"id":10,"cmd":"engine"}  {"id":11,"cmd":"stop","force":true}
 //
 // Requests of a connection are carried out at the same time and answered in any
-// order. A line that cannot be understood ends the connection, after a response
-// with id 0 that says why. Errors match on the client's side what they match
+// order. A line that is no request ends the connection, after a response with
+// id 0 that says why. Errors match on the client's side what they match
 // here.
 //
 // # Who may connect

@@ -89,11 +89,17 @@ func (h *host) do(ctx context.Context, own *owner, cmd dmcore.Command, req *dmco
 	if err := checkText(req); err != nil {
 		return nil, &dmcore.Error{Cmd: cmd, Name: req.Name, Err: err}
 	}
+	if ctx.Err() != nil { // the machine may begin all the same
+		return nil, &dmcore.Error{Cmd: cmd, Name: req.Name, Err: context.Cause(ctx)}
+	}
 	reply, err := h.machine.Do(ctx, cmd, req)
 	switch cmd {
 	case dmcore.Suspend, dmcore.Resume, dmcore.Create, dmcore.Rename, dmcore.Remove:
 	default:
 		return reply, err
+	}
+	if req.UUID == "" && req.Name == "" {
+		return reply, err // refused: it is about no device
 	}
 	// A command that failed may have come half-way.
 	open, late, noteErr := h.note(ctx, own, cmd, req)

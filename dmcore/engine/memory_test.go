@@ -290,3 +290,32 @@ func TestDecodeMemory(t *testing.T) {
 		}
 	}
 }
+
+// What is read is written again as it was.
+func FuzzDecodeMemory(f *testing.F) {
+	f.Add([]byte(`{"format":1,"boot":"b","devices":[{"name":"a","uuid":"u","table":"0 8 linear /dev/x 0\n8 8 zero","open":true,"torn":true}]}`))
+	f.Add([]byte(`{"format":1,"boot":"b","devices":[{"name":"a","readOnly":true,"table":"0 8 snapshot @LVM-a @LVM-b P 8"}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		was, err := decodeMemory(b, "b")
+		if err != nil || was == nil {
+			return
+		}
+		h := newHost(nil, Config{}.withDefaults(), nil)
+		h.missing = was
+		lines, err := h.lines()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &memory{path: filepath.Join(t.TempDir(), stateName), boot: "b"}
+		if err := m.write(lines); err != nil {
+			t.Fatal(err)
+		}
+		again, err := m.read()
+		if err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if d := cmp.Diff(was, again); d != "" {
+			t.Errorf("%q: (-once +twice)\n%s", b, d)
+		}
+	})
+}

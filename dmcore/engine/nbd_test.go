@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // nbdClient is as much of an NBD client as a writer needs: one request at a
@@ -33,6 +34,7 @@ func tryNBD(dir, export string) (*nbdClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	nc.SetDeadline(time.Now().Add(time.Minute)) // a lost reply is a failure, not a hang
 	c := &nbdClient{Conn: nc, r: bufio.NewReader(nc)}
 	if err := c.handshake(export); err != nil {
 		nc.Close()

@@ -86,10 +86,14 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		req, err := decodeRequest(line)
-		if err != nil {
+		req, id, err := decodeRequest(line)
+		if err != nil && id == 0 {
 			s.fatal(err)
 			return err
+		}
+		if err != nil {
+			s.send(&response{ID: id, Error: toWire(err)})
+			continue
 		}
 		if req.Cmd == verbCancel {
 			s.cancel(req.ID)

@@ -20,12 +20,20 @@ import (
 	"cowhand/dmcore"
 )
 
-// stopEngine has no engine left in dir at the end of the test.
+// stopEngine has no engine left in dir at the end of the test, and tells what
+// went wrong in those that were.
 func stopEngine(t *testing.T, dir string) {
 	t.Cleanup(func() {
 		err := Stop(context.Background(), dir, true)
 		if err != nil && !errors.Is(err, dmcore.ErrUnavailable) {
 			t.Error(err)
+		}
+		log, err := os.ReadFile(filepath.Join(dir, logName))
+		if err != nil {
+			t.Error(err)
+		}
+		if t.Failed() || bytes.Contains(log, []byte("DATA RACE")) || bytes.Contains(log, []byte("goroutine ")) {
+			t.Errorf("%s:\n%s", logName, log)
 		}
 	})
 }

@@ -50,39 +50,64 @@ func (r *request) command() (cmd dmcore.Command, ok bool) {
 }
 
 // decodeRequest reads a line from a client. It is strict, so that a server
-// never drops a field which a newer client relies on.
-func decodeRequest(line []byte) (*request, error) {
+// never drops a field which a newer client relies on. With an error comes the
+// id of the request that is wrong, or 0 if the line as a whole is.
+func decodeRequest(line []byte) (*request, uint64, error) {
 	// encoding/json would turn bytes that are no UTF-8 into U+FFFD, and a table
 	// would then name another path.
 	if !utf8.Valid(line) {
-		return nil, fmt.Errorf("request: not UTF-8: %w", dmcore.ErrInvalid)
+		return nil, 0, fmt.Errorf("request: not UTF-8: %w", dmcore.ErrInvalid)
 	}
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	var r request
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("request: %w: %w", err, dmcore.ErrInvalid)
+	var envelope struct {
+		ID    uint64          `json:"id"`
+		Cmd   string          `json:"cmd"`
+		Req   json.RawMessage `json:"req"`
+		Force bool            `json:"force"`
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("request %d: more than one value on the line: %w", r.ID, dmcore.ErrInvalid)
+	if err := decodeStrict(line, &envelope); err != nil {
+		return nil, 0, fmt.Errorf("request: %w", err)
 	}
+	r := &request{ID: envelope.ID, Cmd: envelope.Cmd, Force: envelope.Force}
 	if r.ID == 0 {
-		return nil, fmt.Errorf("request: no id: %w", dmcore.ErrInvalid)
+		return nil, 0, fmt.Errorf("request: no id: %w", dmcore.ErrInvalid)
 	}
 	_, isDM := r.command()
 	switch {
 	case isDM:
-		if r.Req == nil {
-			r.Req = &dmcore.Request{}
+		r.Req = &dmcore.Request{}
+		if envelope.Req != nil {
+			if err := decodeStrict(envelope.Req, r.Req); err != nil {
+				return nil, r.ID, err
+			}
 		}
-	case r.Cmd == verbCancel, r.Cmd == verbEngine, r.Cmd == verbStop:
-		if r.Req != nil {
-			return nil, fmt.Errorf("request %d: %s takes no arguments: %w", r.ID, r.Cmd, dmcore.ErrInvalid)
-		}
-	default:
-		return nil, fmt.Errorf("request %d: command %q: %w", r.ID, r.Cmd, dmcore.ErrNotSupported)
+	case r.Cmd != verbCancel && r.Cmd != verbEngine && r.Cmd != verbStop:
+		return nil, r.ID, fmt.Errorf("command %q: %w", r.Cmd, dmcore.ErrNotSupported)
+	case envelope.Req != nil:
+		return nil, r.ID, fmt.Errorf("%s takes no arguments: %w", r.Cmd, dmcore.ErrInvalid)
 	}
-	return &r, nil
+	return r, r.ID, nil
+}
+
+// decodeStrict reads one JSON value and nothing after it.
+func decodeStrict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return asInvalid(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("more than one value: %w", dmcore.ErrInvalid)
+	}
+	return nil
+}
+
+// asInvalid marks an error of decoding that is not marked yet: a table says
+// itself what is wrong with it.
+func asInvalid(err error) error {
+	if errors.Is(err, dmcore.ErrInvalid) || errors.Is(err, dmcore.ErrNotSupported) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, dmcore.ErrInvalid)
 }
 
 // encode makes one line of v.

@@ -29,7 +29,7 @@ func TestDecodeRequest(t *testing.T) {
 		{` {"id":4,"cmd":"stop","force":true} `, request{ID: 4, Cmd: "stop", Force: true}},
 	}
 	for _, c := range good {
-		got, err := decodeRequest([]byte(c.line))
+		got, _, err := decodeRequest([]byte(c.line))
 		if err != nil {
 			t.Errorf("%s: %v", c.line, err)
 		} else if d := cmp.Diff(&c.want, got); d != "" {
@@ -38,26 +38,28 @@ func TestDecodeRequest(t *testing.T) {
 	}
 	bad := []struct {
 		line string
+		id   uint64
 		want error
 	}{
-		{``, dmcore.ErrInvalid},
-		{`null`, dmcore.ErrInvalid},
-		{`[]`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"version"`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"version"} {}`, dmcore.ErrInvalid},
-		{`{"cmd":"version"}`, dmcore.ErrInvalid},
-		{`{"id":0,"cmd":"version"}`, dmcore.ErrInvalid},
-		{`{"id":-1,"cmd":"version"}`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"explode"}`, dmcore.ErrNotSupported},
-		{`{"id":1}`, dmcore.ErrNotSupported},
-		{`{"id":1,"cmd":"info","req":{"nmae":"a"}}`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"info","extra":1}`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"load","req":{"table":"0 8 zero\n9 1 zero"}}`, dmcore.ErrInvalid},
-		{`{"id":1,"cmd":"cancel","req":{}}`, dmcore.ErrInvalid},
-		{"{\"id\":1,\"cmd\":\"info\",\"req\":{\"name\":\"\xff\"}}", dmcore.ErrInvalid},
+		{``, 0, dmcore.ErrInvalid},
+		{`null`, 0, dmcore.ErrInvalid},
+		{`[]`, 0, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"version"`, 0, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"version"} {}`, 0, dmcore.ErrInvalid},
+		{`{"cmd":"version"}`, 0, dmcore.ErrInvalid},
+		{`{"id":0,"cmd":"version"}`, 0, dmcore.ErrInvalid},
+		{`{"id":-1,"cmd":"version"}`, 0, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"explode"}`, 1, dmcore.ErrNotSupported},
+		{`{"id":1}`, 1, dmcore.ErrNotSupported},
+		{`{"id":1,"cmd":"info","req":{"nmae":"a"}}`, 1, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"info","extra":1}`, 0, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"load","req":{"table":"0 8 zero\n9 1 zero"}}`, 1, dmcore.ErrInvalid},
+		{`{"id":1,"cmd":"load","req":{"table":"0 8 mystery"}}`, 1, dmcore.ErrNotSupported},
+		{`{"id":1,"cmd":"cancel","req":{}}`, 1, dmcore.ErrInvalid},
+		{"{\"id\":1,\"cmd\":\"info\",\"req\":{\"name\":\"\xff\"}}", 0, dmcore.ErrInvalid},
 	}
 	for _, c := range bad {
-		if got, err := decodeRequest([]byte(c.line)); !errors.Is(err, c.want) {
+		if got, _, err := decodeRequest([]byte(c.line)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, %v; want %v", c.line, got, err, c.want)
 		}
 	}
@@ -69,7 +71,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	f.Add([]byte(`{"id":2,"cmd":"wait","req":{"name":"a","eventNr":3}}`))
 	f.Add([]byte(`{"id":3,"cmd":"stop","force":true}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := decodeRequest(line)
+		r, _, err := decodeRequest(line)
 		if err != nil {
 			return
 		}
@@ -82,7 +84,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r2, err := decodeRequest(bytes.TrimSuffix(again, []byte("\n")))
+		r2, _, err := decodeRequest(bytes.TrimSuffix(again, []byte("\n")))
 		if err != nil {
 			t.Fatalf("%q: encoded as %q: %v", line, again, err)
 		}
