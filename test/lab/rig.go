@@ -65,6 +65,7 @@ func OpenRig(ctx context.Context, dir, program, uri string, size int64) (*Rig, e
 		"COWHAND_DEVICES="+r.PV,
 		"COWHAND_STATE_DIR="+filepath.Join(dir, "state"),
 		"COWHAND_RUN_DIR="+filepath.Join(dir, "run"),
+		"COWHAND_LOCK_DIR="+filepath.Join(dir, "lock"),
 		"COWHAND_ENGINE=userspace",
 		"LIBVIRT_DEFAULT_URI="+r.URI,
 	)
