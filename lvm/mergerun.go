@@ -138,11 +138,11 @@ func (w *mergeWait) run(ctx context.Context) error {
 			return err
 		}
 		if !found {
-			return vg.fail(w.ref.LV, "merge", fmt.Errorf("%s is not active: %w", origin.Name, ErrInactive))
+			return w.unlessGone(ctx, vg.fail(w.ref.LV, "merge", fmt.Errorf("%s is not active: %w", origin.Name, ErrInactive)))
 		}
 		st, err := w.e.DM.SnapshotStatus(ctx, uuid)
 		if errors.Is(err, dmcore.ErrInvalid) {
-			return vg.fail(w.ref.LV, "merge", fmt.Errorf("waits until %s is activated anew: %w", origin.Name, ErrInUse))
+			return w.unlessGone(ctx, vg.fail(w.ref.LV, "merge", fmt.Errorf("waits until %s is activated anew: %w", origin.Name, ErrInUse)))
 		}
 		if err != nil {
 			return err
@@ -172,6 +172,16 @@ func (w *mergeWait) run(ctx context.Context) error {
 	}
 }
 
+// unlessGone returns what was found wrong with the devices, unless the metadata
+// that was compared with them is old: someone else dropped the snapshot.
+func (w *mergeWait) unlessGone(ctx context.Context, wrong error) error {
+	vg, err := w.e.Store.Load(ctx, w.ref.VG)
+	if err == nil && vg.Origin(w.ref.LV) != nil {
+		err = wrong
+	}
+	return err
+}
+
 func (w *mergeWait) tell(origin string, left dmcore.Sectors) {
 	w.first = max(w.first, left)
 	p := MergeProgress{Snapshot: w.ref, Origin: Ref{w.ref.VG, origin}, Left: left, Percent: 100}
@@ -199,7 +209,7 @@ func (e *Engine) finishMerge(ctx context.Context, origin Ref, snap string) error
 		}
 		return edit{units: []touch{{Ref: origin}}}, vg.FinishMerge(snap)
 	})
-	if err == errGone {
+	if errors.Is(err, errGone) {
 		return nil
 	}
 	return err
