@@ -94,10 +94,19 @@ func (h *host) lvmMain(ctx context.Context, args []string) error {
 		fmt.Fprintf(h.stderr, "  Run 'cowhand lvm %s --help' for more information.\n", r.verb.name)
 		return &exitStatus{lvmUsage}
 	}
-	if _, hint := classify(err); hint != "" {
+	if hint := lvmHint(err); hint != "" {
 		fmt.Fprintf(h.stderr, "  Run or do:  %s\n", hint)
 	}
 	return &exitStatus{lvmFailed}
+}
+
+// lvmHint is what to do about an error, in terms of volumes.
+func lvmHint(err error) string {
+	if errors.Is(err, lvm.ErrMerging) {
+		return "cowhand lvm lvs -a; a merge that waits begins with: cowhand lvm lvchange --refresh VG/ORIGIN"
+	}
+	_, hint := classify(err)
+	return hint
 }
 
 func (h *host) lvmHelp(args []string) error {

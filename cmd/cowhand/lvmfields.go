@@ -259,7 +259,7 @@ func lvmVolumeColumns() []lvmColumn {
 	percent := func(r *lvmRow) (float64, bool) { return r.state.DataPercent() }
 	columns := []lvmColumn{
 		lvmText(of, "lv_uuid", "LV UUID", 38, func(r *lvmRow) string { return r.lv.ID.Dashed() }),
-		lvmText(of, "lv_name", "LV", 4, name),
+		{"lv_name", "LV", false, 4, of, func(r *lvmRow) lvmCell { return lvmCell{text: name(r), key: r.lv.Name} }},
 		lvmText(of, "lv_full_name", "LV", 4, func(r *lvmRow) string { return r.group.Name + "/" + name(r) }),
 		lvmText(of, "lv_path", "Path", 0, func(r *lvmRow) string {
 			if !r.group.shown[r.lv.Name] {

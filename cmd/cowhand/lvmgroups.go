@@ -334,7 +334,7 @@ func vgremove(ctx context.Context, r *lvmRun) error {
 			if err != nil {
 				return err
 			}
-			if err := r.removeAll(ctx, live, lvmFound{vg, shown}); err != nil {
+			if err := r.removeAtOnce(ctx, live, removals(lvmFound{vg, shown})...); err != nil {
 				return err
 			}
 		}

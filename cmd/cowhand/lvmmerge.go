@@ -125,16 +125,24 @@ func lvpoll(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
-	found, err := lvmVolumes(ctx, e, r.args.words)
-	if err != nil {
-		return err
-	}
-	for _, f := range found {
-		if err := r.waitMerge(ctx, e, f.refs(), interval); err != nil {
+	var refs []lvm.Ref
+	for _, w := range r.args.words {
+		name, lv, err := lvm.SplitName(w)
+		if err != nil {
+			return usagef("%s", err)
+		}
+		vg, err := e.Group(ctx, name)
+		if err != nil {
 			return err
 		}
+		// A snapshot that is gone was merged and dropped.
+		for _, l := range vg.LVs {
+			if s := vg.Snapshot(l.Name); s != nil && s.Merging && (lv == "" || lv == l.Name || lv == s.Origin) {
+				refs = append(refs, lvm.Ref{VG: name, LV: l.Name})
+			}
+		}
 	}
-	return nil
+	return r.waitMerge(ctx, e, refs, interval)
 }
 
 // followMerge has a merge that began with an activation be finished.

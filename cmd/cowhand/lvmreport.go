@@ -21,6 +21,7 @@ type lvmColumn struct {
 // lvmCell is one value.
 type lvmCell struct {
 	text   string
+	key    string // to sort and compare by, if not by the text
 	number float64
 	isNum  bool
 	list   []string // of tags
@@ -174,7 +175,7 @@ func compareCells(a, b lvmCell) int {
 	if a.isNum || b.isNum {
 		return cmp.Compare(a.number, b.number)
 	}
-	return strings.Compare(a.text, b.text)
+	return strings.Compare(cmp.Or(a.key, a.text), cmp.Or(b.key, b.text))
 }
 
 // lvmFindColumn finds a column by its name, as lvm2 does: without regard to

@@ -66,7 +66,7 @@ func lvmComparison(columns []lvmColumn, prefix, term string) (func(*lvmRow) bool
 				return 0
 			}
 		}
-		return strings.Compare(cell.text, value)
+		return compareCells(cell, lvmCell{text: value})
 	}
 	is := map[string]func(int) bool{
 		"=": func(n int) bool { return n == 0 }, "!=": func(n int) bool { return n != 0 },

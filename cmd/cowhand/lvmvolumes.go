@@ -309,7 +309,7 @@ func lvremove(ctx context.Context, r *lvmRun) error {
 	}
 	var errs []error
 	for _, f := range found {
-		errs = append(errs, r.removeAll(ctx, e, f))
+		errs = append(errs, r.removeSome(ctx, e, removals(f)))
 	}
 	return errors.Join(errs...)
 }
@@ -323,24 +323,26 @@ func allOf(lvs []*lvm.LV, is func(*lvm.LV) bool) bool {
 	return true
 }
 
-// removeAll removes volumes of one group, an origin with all its snapshots: in
-// one change, or if that cannot be, as many as can be one by one.
-func (r *lvmRun) removeAll(ctx context.Context, e *lvm.Engine, f lvmFound) error {
-	var batches [][]lvm.Ref
+// removal is what goes together: a volume, or an origin with its snapshots.
+type removal []lvm.Ref
+
+// removals sorts volumes into what goes together.
+func removals(f lvmFound) []removal {
+	var list []removal
 	taken := map[string]bool{}
 	add := func(lvs ...*lvm.LV) {
-		var batch []lvm.Ref
+		var one removal
 		for _, lv := range lvs {
 			if !taken[lv.Name] {
 				taken[lv.Name] = true
-				batch = append(batch, lvm.Ref{VG: f.vg.Name, LV: lv.Name})
+				one = append(one, lvm.Ref{VG: f.vg.Name, LV: lv.Name})
 			}
 		}
-		if len(batch) > 0 {
-			batches = append(batches, batch)
+		if len(one) > 0 {
+			list = append(list, one)
 		}
 	}
-	for _, lv := range f.lvs { // origins first: theirs is the larger batch
+	for _, lv := range f.lvs { // origins first: a snapshot may be named beside its own
 		if snaps := f.vg.Snapshots(lv.Name); len(snaps) > 0 {
 			add(append(snaps, lv)...)
 		}
@@ -348,25 +350,33 @@ func (r *lvmRun) removeAll(ctx context.Context, e *lvm.Engine, f lvmFound) error
 	for _, lv := range f.lvs {
 		add(lv)
 	}
-	remove := func(refs []lvm.Ref) error {
-		if len(refs) == 0 {
-			return nil
-		}
-		if err := e.Remove(ctx, refs); err != nil {
-			return err
-		}
-		for _, ref := range refs {
-			r.say("Logical volume %q successfully removed.", ref.LV)
-		}
+	return list
+}
+
+// removeAtOnce removes all or none.
+func (r *lvmRun) removeAtOnce(ctx context.Context, e *lvm.Engine, list ...removal) error {
+	refs := slices.Concat(list...)
+	if len(refs) == 0 {
 		return nil
 	}
-	err := remove(slices.Concat(batches...))
-	if err == nil || len(batches) == 1 {
+	if err := e.Remove(ctx, refs); err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		r.say("Logical volume %q successfully removed.", ref.LV)
+	}
+	return nil
+}
+
+// removeSome removes all in one change or, if that cannot be, what can go.
+func (r *lvmRun) removeSome(ctx context.Context, e *lvm.Engine, list []removal) error {
+	err := r.removeAtOnce(ctx, e, list...)
+	if err == nil || len(list) == 1 {
 		return err
 	}
 	var errs []error
-	for _, b := range batches {
-		errs = append(errs, remove(b))
+	for _, one := range list {
+		errs = append(errs, r.removeAtOnce(ctx, e, one))
 	}
 	return errors.Join(errs...)
 }
