@@ -115,7 +115,7 @@ func TestClientDiesWithDevicesSuspended(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := Config{RepairLimit: 20 * time.Second}
 			if c.name == "repair hangs" {
-				cfg.RepairLimit = 50 * time.Millisecond
+				cfg.RepairLimit = 500 * time.Millisecond
 			}
 			if c.repair != nil {
 				cfg.Repair = func(ctx context.Context, ctl dmcore.Control, infos []dmcore.Info) error {
@@ -147,7 +147,7 @@ func TestSuspendLimit(t *testing.T) {
 	var e *engine
 	clientGone := make(chan struct{})
 	e = run(t, Config{
-		SuspendLimit: 50 * time.Millisecond,
+		SuspendLimit: time.Second,
 		Repair: func(context.Context, dmcore.Control, []dmcore.Info) error {
 			<-clientGone
 			return errors.New("no metadata")
