@@ -12,14 +12,18 @@ import (
 	"cowhand/dmcore/blockdev"
 )
 
-// benchSize is the size of the origin.
-const benchSize = 64 << 20
+// benchSize is the size of the origin; of one in memory whose blocks are all to
+// be new, firstSize.
+const (
+	benchSize = 64 << 20
+	firstSize = 1 << 30
+)
 
 // benchTree makes an origin with snapshots over one backing device: a file,
 // whose syncs cost what the disk asks, or memory.
-func benchTree(b *testing.B, file bool, snapshots int) *rig {
+func benchTree(b *testing.B, file bool, snapshots int, size int) *rig {
 	r := newRig(b)
-	room := int64(benchSize + snapshots*(benchSize+benchSize/64))
+	room := int64(size + snapshots*(size+size/64))
 	if file {
 		path := filepath.Join(b.TempDir(), "pv")
 		// Written in full: what a hole costs to fill is not ours.
@@ -34,7 +38,7 @@ func benchTree(b *testing.B, file bool, snapshots int) *rig {
 	} else {
 		r.files["pv"] = blockdev.NewMem(room)
 	}
-	sectors := benchSize / 512
+	sectors := size / 512
 	real := r.device("o-real", fmt.Sprintf("0 %d linear pv 0", sectors))
 	for i := range snapshots {
 		at := sectors + i*(sectors+sectors/64)
@@ -52,8 +56,8 @@ func benchTree(b *testing.B, file bool, snapshots int) *rig {
 
 // each4K runs f for blocks of 4 KiB, each once as long as there are any, in a
 // random order, from several goroutines.
-func each4K(b *testing.B, workers int, f func(off int64) error) {
-	order := rand.New(rand.NewPCG(1, 1)).Perm(benchSize / 4096)
+func each4K(b *testing.B, workers, size int, f func(off int64) error) {
+	order := rand.New(rand.NewPCG(1, 1)).Perm(size / 4096)
 	var next atomic.Int64
 	b.SetBytes(4096)
 	b.SetParallelism(workers)
@@ -114,49 +118,50 @@ func init() { pages.free = make(chan *[4096]byte, 256) }
 func Benchmark4K(b *testing.B) {
 	for _, file := range []bool{false, true} {
 		kind := map[bool]string{false: "mem", true: "file"}[file]
+		first := map[bool]int{false: firstSize, true: benchSize}[file]
 		for _, workers := range []int{1, 16} {
 			name := func(what string) string { return fmt.Sprintf("%s/%s/goroutines=%dx", what, kind, workers) }
 			b.Run(name("linear-read"), func(b *testing.B) {
-				r := benchTree(b, file, 0)
-				each4K(b, workers, read4K(r.handle("o-real")))
+				r := benchTree(b, file, 0, benchSize)
+				each4K(b, workers, benchSize, read4K(r.handle("o-real")))
 			})
 			b.Run(name("linear-write"), func(b *testing.B) {
-				r := benchTree(b, file, 0)
-				each4K(b, workers, write4K(r.handle("o-real"), 4096))
+				r := benchTree(b, file, 0, benchSize)
+				each4K(b, workers, benchSize, write4K(r.handle("o-real"), 4096))
 			})
 			for _, snapshots := range []int{1, 3} {
 				b.Run(name(fmt.Sprintf("origin-first-write-%dsnap", snapshots)), func(b *testing.B) {
-					r := benchTree(b, file, snapshots)
-					each4K(b, workers, write4K(r.handle("o"), 4096))
+					r := benchTree(b, file, snapshots, first)
+					each4K(b, workers, first, write4K(r.handle("o"), 4096))
 				})
 			}
 			b.Run(name("origin-rewrite"), func(b *testing.B) {
-				r := benchTree(b, file, 1)
+				r := benchTree(b, file, 1, benchSize)
 				all := make([]byte, benchSize)
 				if _, err := r.handle("o").WriteAt(all, 0); err != nil {
 					b.Fatal(err)
 				}
-				each4K(b, workers, write4K(r.handle("o"), 4096))
+				each4K(b, workers, benchSize, write4K(r.handle("o"), 4096))
 			})
 			b.Run(name("snapshot-read-origin"), func(b *testing.B) {
-				r := benchTree(b, file, 1)
-				each4K(b, workers, read4K(r.handle("s0")))
+				r := benchTree(b, file, 1, benchSize)
+				each4K(b, workers, benchSize, read4K(r.handle("s0")))
 			})
 			b.Run(name("snapshot-read-cow"), func(b *testing.B) {
-				r := benchTree(b, file, 1)
+				r := benchTree(b, file, 1, benchSize)
 				all := make([]byte, benchSize)
 				if _, err := r.handle("s0").WriteAt(all, 0); err != nil {
 					b.Fatal(err)
 				}
-				each4K(b, workers, read4K(r.handle("s0")))
+				each4K(b, workers, benchSize, read4K(r.handle("s0")))
 			})
 			b.Run(name("snapshot-first-write-512B"), func(b *testing.B) {
-				r := benchTree(b, file, 1)
-				each4K(b, workers, write4K(r.handle("s0"), 512))
+				r := benchTree(b, file, 1, first)
+				each4K(b, workers, first, write4K(r.handle("s0"), 512))
 			})
 			b.Run(name("snapshot-first-write-4K"), func(b *testing.B) {
-				r := benchTree(b, file, 1)
-				each4K(b, workers, write4K(r.handle("s0"), 4096))
+				r := benchTree(b, file, 1, first)
+				each4K(b, workers, first, write4K(r.handle("s0"), 4096))
 			})
 		}
 	}
@@ -170,7 +175,7 @@ func BenchmarkMerge(b *testing.B) {
 			b.SetBytes(dirty)
 			for b.Loop() {
 				b.StopTimer()
-				r := benchTree(b, file, 1)
+				r := benchTree(b, file, 1, benchSize)
 				o := r.handle("o")
 				order := rand.New(rand.NewPCG(1, 1)).Perm(benchSize / 4096)
 				var next atomic.Int64
