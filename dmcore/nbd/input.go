@@ -76,7 +76,9 @@ func (in *input) readFull(p []byte) error {
 // discard reads n bytes and forgets them.
 func (in *input) discard(n int) error {
 	for n > 0 {
-		if err := in.fill(1); err != nil {
+		if err := in.fill(1); err == io.EOF {
+			return io.ErrUnexpectedEOF
+		} else if err != nil {
 			return err
 		}
 		m := min(n, in.buffered())

@@ -81,7 +81,7 @@ func TestInputEnds(t *testing.T) {
 		{"in a header", 27, func(in *input) error { return in.fill(28) }, io.ErrUnexpectedEOF},
 		{"before a payload", 0, func(in *input) error { return in.readFull(make([]byte, 9)) }, io.ErrUnexpectedEOF},
 		{"in a payload", 8, func(in *input) error { return in.readFull(make([]byte, 9)) }, io.ErrUnexpectedEOF},
-		{"in what is discarded", 8, func(in *input) error { return in.discard(9) }, io.EOF},
+		{"in what is discarded", 8, func(in *input) error { return in.discard(9) }, io.ErrUnexpectedEOF},
 	} {
 		if err := tt.do(newInput(bytes.NewReader(make([]byte, tt.have)))); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)

@@ -111,10 +111,12 @@ func content(t *testing.T, dev blockdev.Device) []byte {
 	return b
 }
 
+func isZero(b []byte) bool { return bytes.Equal(b, make([]byte, len(b))) }
+
 func put(t *testing.T, dev blockdev.Device, data []byte) {
 	t.Helper()
 	for off := 0; off < len(data); off += 4096 {
-		if page := data[off:min(off+4096, len(data))]; bytes.ContainsFunc(page, func(r rune) bool { return r != 0 }) {
+		if page := data[off:min(off+4096, len(data))]; !isZero(page) {
 			if _, err := dev.WriteAt(page, int64(off)); err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +152,7 @@ func TestQEMUImg(t *testing.T) {
 		for _, e := range entries {
 			if e.Zero {
 				zeroes += e.Length
-				if bytes.ContainsFunc(data[e.Start:][:e.Length], func(r rune) bool { return r != 0 }) {
+				if !isZero(data[e.Start:][:e.Length]) {
 					t.Errorf("map: %+v is not zero", e)
 				}
 			}
@@ -235,7 +237,7 @@ func TestNBDInfo(t *testing.T) {
 				t.Errorf("map: %+v does not begin at %d", e, end)
 			}
 			end = e.Offset + e.Length
-			if e.Type&stateZero != 0 && bytes.ContainsFunc(data[e.Offset:end], func(r rune) bool { return r != 0 }) {
+			if e.Type&stateZero != 0 && !isZero(data[e.Offset:end]) {
 				t.Errorf("map: %+v is not zero", e)
 			}
 		}

@@ -125,7 +125,7 @@ func (s step) run(c *client) error {
 }
 
 func TestCommands(t *testing.T) {
-	const size = 8 << 20
+	const size = 3 << 20
 	steps := []step{
 		{cmd: cmdRead, n: size},
 		{cmd: cmdRead, n: 0},
@@ -134,16 +134,17 @@ func TestCommands(t *testing.T) {
 		{cmd: cmdRead, off: 512, n: 512, fill: 1},
 		{cmd: cmdRead, off: 0, n: 512},
 		{cmd: cmdWrite, off: 4096, n: 200 << 10, fill: 2},
-		{cmd: cmdWrite, off: 1 << 20, n: 4 << 20, fill: 3, flags: cmdFlagFUA},
+		{cmd: cmdWrite, off: 1 << 20, n: 1 << 20, fill: 3, flags: cmdFlagFUA},
 		{cmd: cmdRead, off: 4096, n: 200 << 10, fill: 2, flags: cmdFlagFUA},
-		{cmd: cmdRead, off: 1 << 20, n: 4 << 20, fill: 3},
+		{cmd: cmdRead, off: 1 << 20, n: 1 << 20, fill: 3},
 		{cmd: cmdWrite, off: size - 512, n: 1024, fill: 9, want: errNoSpace},
 		{cmd: cmdWrite, off: 512, n: 100 << 10, fill: 9, flags: cmdFlagReqOne, want: errInval},
 		{cmd: cmdRead, off: size - 512, n: 1024, want: errInval},
 		{cmd: cmdRead, off: size - 512, n: 512},
-		{cmd: cmdWriteZeroes, off: 2 << 20, n: 1<<20 + 512},
-		{cmd: cmdRead, off: 2 << 20, n: 1<<20 + 512},
-		{cmd: cmdRead, off: 3<<20 + 512, n: 512, fill: 3},
+		{cmd: cmdWriteZeroes, off: 1 << 20, n: 256<<10 + 512},
+		{cmd: cmdRead, off: 1 << 20, n: 256<<10 + 512},
+		{cmd: cmdRead, off: 1<<20 + 256<<10 + 512, n: 512, fill: 3},
+		{cmd: cmdWriteZeroes, off: 0, n: 2<<20 + 512},
 		{cmd: cmdWriteZeroes, off: 4096, n: 4096, flags: cmdFlagNoHole | cmdFlagFUA},
 		{cmd: cmdRead, off: 4096, n: 4096},
 		{cmd: cmdCache, off: 0, n: size},

@@ -21,8 +21,9 @@ var ErrAbandoned = errors.New("requests abandoned")
 type Exports interface {
 	// List tells which exports there are.
 	List(ctx context.Context) ([]Export, error)
-	// Open opens an export for one connection, which closes it. An unknown
-	// name is fs.ErrNotExist; the empty one asks for the default export. What
+	// Open opens an export for one connection, which closes it; a client that
+	// only asks about an export has it opened and closed. An unknown name is
+	// fs.ErrNotExist; the empty one asks for the default export. What
 	// is opened with readOnly is not written to; without it an export may
 	// still be one that cannot be written, and says so in Export.ReadOnly.
 	//
@@ -94,17 +95,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err != nil { // nobody told the connections to end: do not wait for them
 		kill()
 	}
-	if s.waitIdle(idle, orDefault(s.Grace, 5*time.Second)) {
+	if within(orDefault(s.Grace, 5*time.Second), idle) {
 		return err
 	}
 	kill()
-	if s.waitIdle(idle, time.Second) { // what only the client held up ends now
+	if within(time.Second, idle) { // what only the client held up ends now
 		return err
 	}
 	return errors.Join(err, fmt.Errorf("nbd server: a device does not answer: %w", ErrAbandoned))
 }
 
-func (s *Server) waitIdle(idle <-chan struct{}, d time.Duration) bool {
+// within reports whether idle is closed before d has passed.
+func within(d time.Duration, idle <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
