@@ -247,7 +247,7 @@ func TestFirstOfABoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.RunDir = e.dir
-	e = run(t, cfg)
+	run(t, cfg)
 	if was == nil || len(was) != 0 {
 		t.Errorf("after an engine without devices: %#v, want none, but not nil", was)
 	}
