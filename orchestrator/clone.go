@@ -29,7 +29,8 @@ func (f *Facts) PlanClone(r CloneRequest, w *World) (*Plan, error) {
 	}
 	f.noTrial(g, &b)
 	r.Disks = nil
-	p := &Plan{Workflow: "clone", Subject: fmt.Sprintf("%s as %s", g.Name, strings.Join(r.Names, ", ")), Guests: append([]string{g.Name}, r.Names...)}
+	p := &Plan{Workflow: "clone", Subject: fmt.Sprintf("%s as %s", g.Name, strings.Join(r.Names, ", ")), Guests: append([]string{g.Name}, r.Names...), Sets: r.Names,
+		again: func(f *Facts) (*Plan, error) { return f.PlanClone(r, w) }}
 	cut := &CutSet{Size: r.Size, Chunk: r.Chunk}
 	var defines, starts []Step
 	seen := map[string]bool{}
@@ -81,7 +82,8 @@ func CloneNames(pattern string, count int) ([]string, error) {
 // PlanRemove plans the end of sets, with the guests that run on them.
 func (f *Facts) PlanRemove(names []string) (*Plan, error) {
 	var b Blockers
-	p := &Plan{Workflow: "rm", Subject: strings.Join(names, ", ")}
+	p := &Plan{Workflow: "rm", Subject: strings.Join(names, ", "), Sets: names,
+		again: func(f *Facts) (*Plan, error) { return f.PlanRemove(names) }}
 	for _, name := range names {
 		s := f.Set(name)
 		if s == nil {

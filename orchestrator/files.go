@@ -13,16 +13,16 @@ import (
 	"cowhand/dmcore/durable"
 )
 
-// ErrGuestBusy is a guest that another run of this host works on.
-var ErrGuestBusy = errors.New("another run works on the guest")
+// ErrGuestBusy is a guest or set that another run of this host works on.
+var ErrGuestBusy = errors.New("another run works on it")
 
 // Files is the part of the state directory beside the journal: a lock for each
-// guest and the definitions of guests saved with their sets.
+// guest and set, and the definitions of guests saved with their sets.
 type Files struct{ Dir string }
 
-// LockGuests takes the guests for one run, all or none, and returns the unlock.
-// The locks go with the process.
-func (f *Files) LockGuests(guests []string) (unlock func(), err error) {
+// Lock takes the guests and sets of a plan for one run, all or none, and returns
+// the unlock. The locks go with the process.
+func (f *Files) Lock(p *Plan) (unlock func(), err error) {
 	dir := filepath.Join(f.Dir, "locks")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -33,10 +33,16 @@ func (f *Files) LockGuests(guests []string) (unlock func(), err error) {
 			h.Close()
 		}
 	}
-	names := slices.Clone(guests)
+	var names []string
+	for _, g := range p.Guests {
+		names = append(names, "guest "+g)
+	}
+	for _, s := range p.Sets {
+		names = append(names, "set "+s)
+	}
 	slices.Sort(names) // one order for all, and each once
-	for _, g := range slices.Compact(names) {
-		h, err := os.OpenFile(filepath.Join(dir, fileName(g)), os.O_RDWR|os.O_CREATE, 0o600)
+	for _, name := range slices.Compact(names) {
+		h, err := os.OpenFile(filepath.Join(dir, fileName(name)), os.O_RDWR|os.O_CREATE, 0o600)
 		if err == nil {
 			held = append(held, h)
 			err = syscall.Flock(int(h.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -46,7 +52,7 @@ func (f *Files) LockGuests(guests []string) (unlock func(), err error) {
 			if errors.Is(err, syscall.EWOULDBLOCK) {
 				err = ErrGuestBusy
 			}
-			return nil, fmt.Errorf("guest %s: %w", g, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return unlock, nil

@@ -49,7 +49,8 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 		return nil, b.err()
 	}
 	f.mergeable(s, &b)
-	p := &Plan{Workflow: "keep", Subject: s.Name + " (" + s.As + ") as " + s.Guest, Guests: []string{s.Guest, s.As}}
+	p := &Plan{Workflow: "keep", Subject: s.Name + " (" + s.As + ") as " + s.Guest, Guests: []string{s.Guest, s.As}, Sets: []string{s.Name},
+		again: func(f *Facts) (*Plan, error) { return f.PlanKeep(r) }}
 	if t := f.Guest(s.As); t != nil {
 		p.Steps = append(p.Steps, t.stop(r.Timeout)...)
 	}
@@ -91,8 +92,8 @@ func (f *Facts) PlanDiscard(r EndRequest) (*Plan, error) {
 			b.add(ErrConflict, "%s is being merged into %s: a trial that is being kept cannot be discarded", m.Snapshot, m.Origin)
 		}
 	}
-	p := &Plan{Workflow: "discard", Subject: s.Name + " (" + s.As + ")", Guests: []string{s.Guest, s.As},
-		Steps: f.removal(s)}
+	p := &Plan{Workflow: "discard", Subject: s.Name + " (" + s.As + ")", Guests: []string{s.Guest, s.As}, Sets: []string{s.Name},
+		Steps: f.removal(s), again: func(f *Facts) (*Plan, error) { return f.PlanDiscard(r) }}
 	if g := f.Guest(s.Guest); g != nil && s.Was == "running" && !r.NoStart {
 		p.Steps = append(p.Steps, &StartGuest{Guest: s.Guest})
 	}

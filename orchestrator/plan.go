@@ -1,10 +1,12 @@
 package orchestrator
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,9 +27,13 @@ type Plan struct {
 	Workflow string
 	Subject  string   // the guest or set it is about
 	Guests   []string // the guests no other run may touch meanwhile
+	Sets     []string // and the sets
 	Steps    []Step
 	NoReturn int
 	Notes    []string // what the user should know before saying yes
+
+	// again makes the plan from the same request and other facts.
+	again func(*Facts) (*Plan, error)
 }
 
 // String prints the plan for people: what --dry-run shows.
@@ -49,12 +55,36 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
+// same reports that two plans do the same, but for the UUIDs they invent.
+func (p *Plan) same(q *Plan) (bool, error) {
+	a, err := p.withoutUUIDs()
+	if err != nil {
+		return false, err
+	}
+	b, err := q.withoutUUIDs()
+	return bytes.Equal(a, b), err
+}
+
+func (p *Plan) withoutUUIDs() ([]byte, error) {
+	c := *p
+	c.Steps = slices.Clone(p.Steps)
+	for i, s := range c.Steps {
+		if d, ok := s.(*DefineGuest); ok {
+			anon := *d
+			anon.UUID = ""
+			c.Steps[i] = &anon
+		}
+	}
+	return json.Marshal(&c)
+}
+
 // planJSON is a plan in the journal; each step is an object with one key, its
 // kind.
 type planJSON struct {
 	Workflow string                       `json:"workflow"`
 	Subject  string                       `json:"subject"`
 	Guests   []string                     `json:"guests"`
+	Sets     []string                     `json:"sets,omitempty"`
 	NoReturn int                          `json:"no_return"`
 	Notes    []string                     `json:"notes,omitempty"`
 	Steps    []map[string]json.RawMessage `json:"steps"`
@@ -62,7 +92,7 @@ type planJSON struct {
 
 // MarshalJSON writes the plan as the journal keeps it.
 func (p *Plan) MarshalJSON() ([]byte, error) {
-	out := planJSON{p.Workflow, p.Subject, p.Guests, p.NoReturn, p.Notes, nil}
+	out := planJSON{p.Workflow, p.Subject, p.Guests, p.Sets, p.NoReturn, p.Notes, nil}
 	for _, s := range p.Steps {
 		b, err := json.Marshal(s)
 		if err != nil {
@@ -79,7 +109,7 @@ func (p *Plan) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return err
 	}
-	*p = Plan{Workflow: in.Workflow, Subject: in.Subject, Guests: in.Guests, NoReturn: in.NoReturn, Notes: in.Notes}
+	*p = Plan{Workflow: in.Workflow, Subject: in.Subject, Guests: in.Guests, Sets: in.Sets, NoReturn: in.NoReturn, Notes: in.Notes}
 	for i, m := range in.Steps {
 		if len(m) != 1 {
 			return fmt.Errorf("plan step %d has %d kinds", i, len(m))
@@ -155,4 +185,5 @@ var (
 	ErrBadName    = errors.New("name is not allowed")
 	ErrUnfinished = errors.New("run stopped half-way")
 	ErrUndone     = errors.New("run was undone")
+	ErrStale      = errors.New("the host has changed since this was planned")
 )

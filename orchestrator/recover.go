@@ -32,7 +32,7 @@ func (o *Orchestrator) List() ([]Outcome, error) {
 // used since. One that fails does not keep it from the rest.
 func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 	return o.each(func(run *journal.Run, p *Plan, at position, out *Outcome) {
-		unlock, err := o.World.Files.LockGuests(p.Guests)
+		unlock, err := o.World.Files.Lock(p)
 		if err != nil {
 			out.Result, out.Err = "failed", err
 			return

@@ -49,7 +49,8 @@ func (f *Facts) PlanRollback(r RollbackRequest) (*Plan, error) {
 	if g.State.Up() && r.FailRunning {
 		b.add(ErrRunning, "guest %s is running: shut it down, or let cowhand do it with --when-running stop", g.Name)
 	}
-	p := &Plan{Workflow: "rollback", Subject: g.Name + " to " + s.Name, Guests: []string{g.Name}}
+	p := &Plan{Workflow: "rollback", Subject: g.Name + " to " + s.Name, Guests: []string{g.Name}, Sets: []string{s.Name},
+		again: func(f *Facts) (*Plan, error) { return f.PlanRollback(r) }}
 	p.Steps = g.stop(r.Timeout)
 	p.NoReturn = len(p.Steps)
 	p.Steps = append(p.Steps, &StartMerge{Members: s.Members})

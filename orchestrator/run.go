@@ -40,12 +40,19 @@ func (f *Failure) Unwrap() []error { return []error{f.Err, f.State} }
 // Run writes the plan to a new journal and does its steps. When a step fails,
 // or ctx ends, before the point of no return, what was done is undone; after
 // it, the run is left for [Orchestrator.Recover].
+//
+// The plan was made before its guests and sets were locked, and the user may
+// have thought about it for an hour: under the locks it is made again, and
+// another outcome is [ErrStale]. An error that is no [Failure] changed nothing.
 func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
-	unlock, err := o.World.Files.LockGuests(p.Guests)
+	unlock, err := o.World.Files.Lock(p)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := o.current(ctx, p); err != nil {
+		return err
+	}
 	id, err := o.newID(p)
 	if err != nil {
 		return err
@@ -56,6 +63,23 @@ func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
 	}
 	defer run.Close()
 	return o.finish(ctx, run, p, 0)
+}
+
+// current reports that a plan is not what would be planned now.
+func (o *Orchestrator) current(ctx context.Context, p *Plan) error {
+	f, err := o.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := p.again(f)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %w", p.Workflow, p.Subject, ErrStale, err)
+	}
+	same, err := p.same(now)
+	if err == nil && !same {
+		err = fmt.Errorf("%s %s: %w: look at it again", p.Workflow, p.Subject, ErrStale)
+	}
+	return err
 }
 
 func (o *Orchestrator) newID(p *Plan) (string, error) {

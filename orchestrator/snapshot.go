@@ -33,7 +33,8 @@ func (f *Facts) PlanSnapshot(r SnapshotRequest) (*Plan, error) {
 	}
 	set := f.newSet(g, r.Set, RoleSnapshot, r.CutOptions, &b)
 	f.noTrial(g, &b)
-	p := &Plan{Workflow: "snapshot", Subject: g.Name + " as " + set.Name, Guests: []string{g.Name}}
+	p := &Plan{Workflow: "snapshot", Subject: g.Name + " as " + set.Name, Guests: []string{g.Name}, Sets: []string{set.Name},
+		again: func(f *Facts) (*Plan, error) { return f.PlanSnapshot(r) }}
 	cut := &CutSet{Size: r.Size, Chunk: r.Chunk}
 	save := &SaveGuest{Guest: g.Name, Set: set.Name}
 	switch {

@@ -39,7 +39,8 @@ func (f *Facts) PlanTry(r TryRequest, w *World) (*Plan, error) {
 	define := f.double(g, &set, w, r.Network, false, &b)
 	cut := &CutSet{Sets: []Set{set}, Size: r.Size, Chunk: r.Chunk}
 	f.checkSpace(cut, &b)
-	p := &Plan{Workflow: "try", Subject: g.Name + " as " + set.As, Guests: []string{g.Name, set.As}}
+	p := &Plan{Workflow: "try", Subject: g.Name + " as " + set.As, Guests: []string{g.Name, set.As}, Sets: []string{set.Name},
+		again: func(f *Facts) (*Plan, error) { return f.PlanTry(r, w) }}
 	p.Steps = append(p.Steps, g.stop(r.Timeout)...)
 	p.Steps = append(p.Steps, &SaveGuest{Guest: g.Name, Set: set.Name}, cut, define, &StartGuest{Guest: set.As, Trial: true})
 	p.NoReturn = len(p.Steps)

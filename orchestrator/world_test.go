@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,11 +102,11 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	var n atomic.Int64
 	h.Orchestrator = &orchestrator.Orchestrator{Journal: runs, World: &orchestrator.World{
 		Guests: h.guests, Volumes: h.volumes, Disks: addresses{}, Files: &orchestrator.Files{Dir: t.TempDir()},
-		FreshMAC:  func() string { n++; return fmt.Sprintf("52:54:00:00:01:%02x", n) },
-		FreshUUID: func() string { n++; return fmt.Sprintf("00000000-0000-0000-0000-%012x", n) },
+		FreshMAC:  func() string { return fmt.Sprintf("52:54:00:00:01:%02x", n.Add(1)) },
+		FreshUUID: func() string { return fmt.Sprintf("00000000-0000-0000-0000-%012x", n.Add(1)) },
 		Now:       func() time.Time { return time.Date(2026, 11, 23, 9, 15, 0, 0, time.UTC) },
 		Random:    rand.Reader,
 	}}
