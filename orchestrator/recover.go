@@ -38,7 +38,7 @@ func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 			return
 		}
 		defer unlock()
-		if !at.undoing && (at.reached >= p.NoReturn || at.next == len(p.Steps)) {
+		if !at.undoing && at.reached >= p.NoReturn {
 			out.Result = "finished"
 			out.Err = o.finish(ctx, run, p, at.next)
 		} else {
@@ -90,6 +90,9 @@ func (out *Outcome) settle(run *journal.Run, recs []journal.Record, f func(*jour
 		return
 	}
 	out.Workflow, out.Subject = p.Workflow, p.Subject
+	if at.ended == "" && at.over(p) {
+		at.ended = "done"
+	}
 	if at.ended != "" { // it died before it was put away
 		out.Result, out.Err = results[at.ended], run.End(at.ended)
 		return
@@ -109,6 +112,11 @@ type position struct {
 	next    int  // the first step that was not done
 	undoing bool // it was on its way back
 	ended   string
+}
+
+// over tells that there was nothing left to do but to put the journal away.
+func (at position) over(p *Plan) bool {
+	return at.ended != "" || at.next == len(p.Steps) && !at.undoing
 }
 
 // replay reads a run's records. The plan is nil if the journal is empty.

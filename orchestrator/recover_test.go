@@ -160,3 +160,31 @@ func TestJournalFull(t *testing.T) {
 	}
 	h.want("recovered", before)
 }
+
+// While a run waits for recovery no other one touches its guests and sets:
+// recovery would act on what that one made.
+func TestRecoverFirst(t *testing.T) {
+	h := newHost(t)
+	h.define("other", nbdDisk("vda", "vg/data"))
+	h.run(h.planTry())
+	keep := h.mustPlan(h.planKeep())
+	h.dieBefore(keep, "precommit")
+	before := h.picture()
+	for name, plan := range map[string]func() (*orchestrator.Plan, error){
+		"its guest": func() (*orchestrator.Plan, error) {
+			return h.facts().PlanDiscard(orchestrator.EndRequest{Target: "try"})
+		},
+		"its set": func() (*orchestrator.Plan, error) { return h.facts().PlanRemove([]string{"try"}) },
+	} {
+		err := h.Run(t.Context(), h.mustPlan(plan()))
+		var f *orchestrator.Failure
+		if !errors.Is(err, orchestrator.ErrUnfinished) || errors.As(err, &f) {
+			t.Errorf("%s: %v", name, err)
+		}
+		h.want(name, before)
+	}
+	h.run(h.facts().PlanSnapshot(orchestrator.SnapshotRequest{Guest: "other", Set: "x", CutOptions: h.cut()}))
+	if out := h.recovered(); out.Result != "finished" || out.Err != nil {
+		t.Errorf("outcome %+v", out)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"cowhand/orchestrator/journal"
 )
@@ -50,6 +51,9 @@ func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
 		return err
 	}
 	defer unlock()
+	if err := o.recoverFirst(p); err != nil {
+		return err
+	}
 	if err := o.current(ctx, p); err != nil {
 		return err
 	}
@@ -63,6 +67,32 @@ func (o *Orchestrator) Run(ctx context.Context, p *Plan) error {
 	}
 	defer run.Close()
 	return o.finish(ctx, run, p, 0)
+}
+
+// recoverFirst reports a run about the same guests or sets that waits for
+// recovery: whatever is done now, that would take for its own. The locks of the
+// plan are held, so that none of those runs is alive.
+func (o *Orchestrator) recoverFirst(p *Plan) error {
+	ids, err := o.Journal.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		recs, err := o.Journal.Read(id)
+		if err != nil { // it ended just now, or can never be recovered
+			continue
+		}
+		other, at, err := replay(recs)
+		if err != nil || other == nil || at.over(other) || !meet(p.Guests, other.Guests) && !meet(p.Sets, other.Sets) {
+			continue
+		}
+		return fmt.Errorf("%s %s: %w: %s (%s %s): recover that first", p.Workflow, p.Subject, ErrUnfinished, id, other.Workflow, other.Subject)
+	}
+	return nil
+}
+
+func meet(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 // current reports that a plan is not what would be planned now.

@@ -61,6 +61,7 @@ var refusals = []struct {
 	{lvm.ErrMetadataFull, "E-METADATA", "remove volumes or tags that are not needed"},
 	{lvm.ErrCorrupt, "E-CORRUPT", "nothing was written; copies of the metadata are in the archive directory"},
 	{lvm.ErrInactive, "E-INACTIVE", ""},
+	{orchestrator.ErrUnfinished, "E-HALFWAY", "cowhand recover"},
 	{orchestrator.ErrStale, "E-CHANGED", "the same again, with --dry-run to look first"},
 	{errDeclined, "E-DECLINED", ""},
 	{errors.ErrUnsupported, "E-UNSUPPORTED", ""},

@@ -88,6 +88,16 @@ func (d *Dir) Take(id string) (*Run, []Record, error) {
 	return &Run{ID: id, dir: d, file: f, seq: len(recs), size: int64(size)}, recs, nil
 }
 
+// Read returns the records of a run, which may be under way.
+func (d *Dir) Read(id string) ([]Record, error) {
+	b, err := os.ReadFile(d.file(id))
+	if err != nil {
+		return nil, err
+	}
+	recs, _, err := Parse(b)
+	return recs, err
+}
+
 // Append writes a record and returns when it is durable. It sets Seq and Time.
 // After an error the record may be there or not; there is never a part of one
 // with others behind it.
