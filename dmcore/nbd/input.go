@@ -6,6 +6,13 @@ import "io"
 // KiB is taken in one system call.
 const inputSize = 128 << 10
 
+// What fill is asked for has to fit: a request whose payload is used in place,
+// the data of an option.
+const (
+	_ = uint(inputSize - requestSize - inlineMax)
+	_ = uint(inputSize - maxOption)
+)
+
 // input is the bytes a client sent, read ahead as far as they are there.
 type input struct {
 	r      io.Reader
