@@ -43,7 +43,7 @@ func (f *Facts) PlanClone(r CloneRequest, w *World) (*Plan, error) {
 		set := f.newSet(g, name, RoleClone, r.CutOptions, &b)
 		set.As = name
 		defines = append(defines, f.double(g, &set, w, r.Network, true, &b))
-		starts = append(starts, &StartGuest{Guest: name, Trial: true})
+		starts = append(starts, &StartGuest{Guest: name, Set: set.Name})
 		cut.Sets = append(cut.Sets, set)
 	}
 	if len(cut.Sets) == 0 {

@@ -51,8 +51,8 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 	f.mergeable(s, &b)
 	p := &Plan{Workflow: "keep", Subject: s.Name + " (" + s.As + ") as " + s.Guest, Guests: []string{s.Guest, s.As}, Sets: []string{s.Name},
 		again: func(f *Facts) (*Plan, error) { return f.PlanKeep(r) }}
-	if t := f.Guest(s.As); t != nil {
-		p.Steps = append(p.Steps, t.stop(r.Timeout)...)
+	if f.runsOn(s) {
+		p.Steps = append(p.Steps, &StopGuest{Guest: s.As, Set: s.Name, Timeout: orPatience(r.Timeout), WasUp: true})
 	}
 	g := f.Guest(s.Guest)
 	if g != nil && g.State.Up() {
@@ -105,12 +105,22 @@ func (f *Facts) PlanDiscard(r EndRequest) (*Plan, error) {
 func (f *Facts) removal(s *Set) []Step {
 	var steps []Step
 	if s.As != "" {
-		if t := f.Guest(s.As); t != nil && t.State.Up() {
-			steps = append(steps, &StopGuest{Guest: s.As, Hard: true})
+		if f.runsOn(s) {
+			steps = append(steps, &StopGuest{Guest: s.As, Set: s.Name, Hard: true})
 		}
 		steps = append(steps, &UndefineGuest{Guest: s.As, Set: s.Name})
 	}
 	return append(steps, &RemoveSet{Set: *s}, &ForgetSet{Set: s.Name})
+}
+
+// runsOn reports that the guest that was made for a set is up.
+func (f *Facts) runsOn(s *Set) bool {
+	t := f.Guest(s.As)
+	if t == nil || !t.State.Up() {
+		return false
+	}
+	ours, err := markedAs(t.XML, s.Name)
+	return err == nil && ours
 }
 
 // mergeable blocks a merge that could not work or would lose data.

@@ -25,9 +25,12 @@ func state(ctx context.Context, w *World, name string) (hypervisor.Guest, hyperv
 	return g, s, err
 }
 
-// StopGuest powers a guest off: gracefully within Timeout, or at once.
+// StopGuest powers a guest off: gracefully within Timeout, or at once. If Set is
+// given it does so only to a guest that is marked as that set's: another may
+// have got the name.
 type StopGuest struct {
 	Guest   string        `json:"guest"`
+	Set     string        `json:"set,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
 	Hard    bool          `json:"hard,omitempty"`
 	WasUp   bool          `json:"was_up,omitempty"` // undo starts it again
@@ -48,6 +51,9 @@ func (s *StopGuest) Do(ctx context.Context, w *World) error {
 	if err != nil || !st.Up() {
 		return err
 	}
+	if ours, err := s.ours(ctx, g); err != nil || !ours {
+		return err
+	}
 	if s.Hard {
 		err = g.Destroy(ctx)
 	} else {
@@ -57,6 +63,23 @@ func (s *StopGuest) Do(ctx context.Context, w *World) error {
 		return nil
 	}
 	return err
+}
+
+func (s *StopGuest) ours(ctx context.Context, g hypervisor.Guest) (bool, error) {
+	if s.Set == "" {
+		return true, nil
+	}
+	xml, err := g.XML(ctx)
+	if err != nil {
+		return false, err
+	}
+	return markedAs(xml, s.Set)
+}
+
+// markedAs reports a guest that was made for the set.
+func markedAs(xml, set string) (bool, error) {
+	m, ok, err := hypervisor.ReadMark(xml)
+	return ok && m.Set == set, err
 }
 
 func (s *StopGuest) shutdown(ctx context.Context, g hypervisor.Guest) error {
@@ -75,13 +98,16 @@ func (s *StopGuest) Undo(ctx context.Context, w *World) error {
 	if err != nil || g == nil || !s.WasUp || !st.Off() {
 		return err
 	}
+	if ours, err := s.ours(ctx, g); err != nil || !ours {
+		return err
+	}
 	return g.Start(ctx)
 }
 
-// StartGuest starts a guest. Undo powers off only a guest of our own making.
+// StartGuest starts a guest. Undo powers off only one that was made for Set.
 type StartGuest struct {
 	Guest string `json:"guest"`
-	Trial bool   `json:"trial,omitempty"`
+	Set   string `json:"set,omitempty"`
 }
 
 func (s *StartGuest) kind() string   { return "start_guest" }
@@ -101,10 +127,10 @@ func (s *StartGuest) Do(ctx context.Context, w *World) error {
 
 // Undo powers a trial or clone off.
 func (s *StartGuest) Undo(ctx context.Context, w *World) error {
-	if !s.Trial {
+	if s.Set == "" {
 		return nil
 	}
-	return (&StopGuest{Guest: s.Guest, Hard: true}).Do(ctx, w)
+	return (&StopGuest{Guest: s.Guest, Set: s.Set, Hard: true}).Do(ctx, w)
 }
 
 // PauseGuest stops a guest's processors.
@@ -282,10 +308,7 @@ func (s *UndefineGuest) String() string { return "undefine " + s.Guest }
 
 // Do undefines the guest, powered off before if it is up.
 func (s *UndefineGuest) Do(ctx context.Context, w *World) error {
-	return undefine(ctx, w, s.Guest, func(_, xml string) (bool, error) {
-		m, ok, err := hypervisor.ReadMark(xml)
-		return ok && m.Set == s.Set, err
-	})
+	return undefine(ctx, w, s.Guest, func(_, xml string) (bool, error) { return markedAs(xml, s.Set) })
 }
 
 // Undo cannot define it again; plans never undo past it.

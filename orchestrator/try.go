@@ -42,7 +42,7 @@ func (f *Facts) PlanTry(r TryRequest, w *World) (*Plan, error) {
 	p := &Plan{Workflow: "try", Subject: g.Name + " as " + set.As, Guests: []string{g.Name, set.As}, Sets: []string{set.Name},
 		again: func(f *Facts) (*Plan, error) { return f.PlanTry(r, w) }}
 	p.Steps = append(p.Steps, g.stop(r.Timeout)...)
-	p.Steps = append(p.Steps, &SaveGuest{Guest: g.Name, Set: set.Name}, cut, define, &StartGuest{Guest: set.As, Trial: true})
+	p.Steps = append(p.Steps, &SaveGuest{Guest: g.Name, Set: set.Name}, cut, define, &StartGuest{Guest: set.As, Set: set.Name})
 	p.NoReturn = len(p.Steps)
 	p.Notes = append(p.Notes, g.Name+" stays off while "+set.As+" runs; then 'cowhand keep "+set.Name+"' or 'cowhand discard "+set.Name+"'")
 	return p, b.err()

@@ -1,0 +1,65 @@
+package orchestrator_test
+
+import (
+	"testing"
+
+	"cowhand/orchestrator"
+)
+
+// A guest that only bears the name of a trial or clone is nobody's to stop.
+func TestGuestOfThatNameIsNotOurs(t *testing.T) {
+	for name, c := range map[string]struct {
+		plan func(*host) (*orchestrator.Plan, error)
+		want string
+	}{
+		"discard": {func(h *host) (*orchestrator.Plan, error) {
+			return h.facts().PlanDiscard(orchestrator.EndRequest{Target: "try"})
+		}, "web1 running;web1-try running; data=1 web1=1"},
+		"rm": {func(h *host) (*orchestrator.Plan, error) { return h.facts().PlanRemove([]string{"try"}) },
+			"web1 shut off;web1-try running; data=1 web1=1"},
+		"keep": {(*host).planKeep, "web1 running;web1-try running; data=1 web1=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.run(h.planTry())
+			g, err := h.guests.Guest(t.Context(), "web1-try")
+			if err == nil {
+				err = g.Destroy(t.Context())
+			}
+			if err == nil {
+				err = g.Undefine(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.define("web1-try", "")
+			h.start("web1-try")
+			h.run(c.plan(h))
+			h.want("afterwards", c.want)
+		})
+	}
+}
+
+// The guest that a step is about to power off is looked at then.
+func TestStepsStopOnlyOurs(t *testing.T) {
+	h := newHost(t)
+	before := h.picture()
+	for _, step := range []orchestrator.Step{
+		&orchestrator.StopGuest{Guest: "web1", Set: "try", Hard: true},
+		&orchestrator.StopGuest{Guest: "web1", Set: "try"},
+		&orchestrator.UndefineGuest{Guest: "web1", Set: "try"},
+	} {
+		if err := step.Do(t.Context(), h.World); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	for _, step := range []orchestrator.Step{
+		&orchestrator.StartGuest{Guest: "web1", Set: "try"},
+		&orchestrator.DefineGuest{Guest: "x", As: "web1", UUID: "00000000-0000-0000-0000-00000000ffff", Set: "try"},
+	} {
+		if err := step.Undo(t.Context(), h.World); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	h.want("nothing was touched", before)
+}
