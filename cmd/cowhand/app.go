@@ -54,6 +54,5 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "sort", Usage: "column to sort by"},
 		&cli.BoolFlag{Name: "q", Aliases: []string{"quiet"}, Usage: "no progress, no notes"},
 		&cli.BoolFlag{Name: "verbose", Usage: "tell more"},
-		&cli.BoolFlag{Name: "no-color", Usage: "no colours", EnvVars: []string{"NO_COLOR"}},
 	}
 }

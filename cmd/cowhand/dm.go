@@ -78,7 +78,7 @@ func (h *host) lines(name dmcore.Name, text string) error {
 }
 
 func (h *host) eachDevice(ctx context.Context, names []string, each func(context.Context, *dmcore.Client, dmcore.Info) error) error {
-	c, err := engine.Dial(h.runDir)
+	c, err := engine.Dial(h.RunDir)
 	if errors.Is(err, dmcore.ErrUnavailable) && len(names) == 0 {
 		return nil
 	}

@@ -42,7 +42,7 @@ func (h *host) engineStart(ctx context.Context, c *cli.Context) error {
 }
 
 func (h *host) engineStop(ctx context.Context, c *cli.Context) error {
-	cl, err := engine.Dial(h.runDir)
+	cl, err := engine.Dial(h.RunDir)
 	if errors.Is(err, dmcore.ErrUnavailable) {
 		h.note("engine: not running")
 		return nil
@@ -62,7 +62,7 @@ func (h *host) engineStop(ctx context.Context, c *cli.Context) error {
 }
 
 func (h *host) engineStatus(ctx context.Context, c *cli.Context) error {
-	cl, err := engine.Dial(h.runDir)
+	cl, err := engine.Dial(h.RunDir)
 	if errors.Is(err, dmcore.ErrUnavailable) {
 		return h.print(table{Name: "engine", Columns: []column{{"state", "STATE"}}, Rows: []row{{"state": "stopped"}}})
 	}
@@ -108,8 +108,8 @@ func (h *host) engineURI(ctx context.Context, c *cli.Context) error {
 	if !st.Active {
 		return &refusal{fmt.Sprintf("%s is not active: run 'cowhand lvm lvchange -ay %s'", ref, ref), lvm.ErrInactive}
 	}
-	fmt.Fprintln(h.stdout, engine.URI(h.runDir, ref.String()))
+	fmt.Fprintln(h.stdout, engine.URI(h.RunDir, ref.String()))
 	return nil
 }
 
-func (h *host) uriOf(r lvm.Ref) string { return engine.URI(h.runDir, r.String()) }
+func (h *host) uriOf(r lvm.Ref) string { return engine.URI(h.RunDir, r.String()) }

@@ -143,9 +143,9 @@ func (r *lvmRun) main(ctx context.Context, args []string) (err error) {
 		return r.help()
 	}
 	if r.args.has("devices") {
-		r.devices = nil
+		r.Devices = nil
 		for _, list := range r.args.all("devices") {
-			r.devices = append(r.devices, strings.Split(list, ",")...)
+			r.Devices = append(r.Devices, strings.Split(list, ",")...)
 		}
 	}
 	if r.args.has("test") && !r.reports() {
@@ -233,7 +233,7 @@ func (r *lvmRun) know(path string) error {
 	if err != nil {
 		return err
 	}
-	r.devices = append(r.devices, path)
+	r.Devices = append(r.Devices, path)
 	after, err := r.devicePaths()
 	if err != nil {
 		return err
@@ -264,7 +264,7 @@ func (r *lvmRun) observer() (e *lvm.Engine, asks bool, err error) {
 	if e, err = r.metadata(); err != nil {
 		return nil, false, err
 	}
-	c, err := engine.Dial(r.runDir)
+	c, err := engine.Dial(r.RunDir)
 	if errors.Is(err, dmcore.ErrUnavailable) {
 		return e, false, nil
 	}

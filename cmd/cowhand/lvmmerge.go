@@ -175,7 +175,7 @@ func (r *lvmRun) poll(refs ...lvm.Ref) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"--run-dir", r.runDir, "--lvm-dir", r.lvmDir, "--lock-dir", r.lockDir}
+	args := []string{"--run-dir", r.RunDir, "--lvm-dir", r.Archive.Dir, "--lock-dir", r.lockDir}
 	paths, err := r.devicePaths()
 	if err != nil {
 		return err

@@ -29,14 +29,20 @@ func changeFlags(more ...cli.Flag) []cli.Flag {
 
 func cutFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "size", Usage: "room for changes in each snapshot, as 25%ORIGIN or 5GiB", Value: "20%ORIGIN"},
-		&cli.StringFlag{Name: "chunk", Usage: "unit of copying, 4KiB to 512KiB", Value: "64KiB"},
+		&cli.StringFlag{Name: "size", Usage: "room for changes in each snapshot, as 25%ORIGIN or 5GiB; default: settings"},
+		&cli.StringFlag{Name: "chunk", Usage: "unit of copying, 4KiB to 512KiB; default: settings"},
 	}
 }
 
 func (h *host) cutOptions(c *cli.Context) (o orchestrator.CutOptions, err error) {
-	if o.Size, err = lvm.ParseSize(c.String("size")); err != nil {
-		return o, usagef("--size: %s", err)
+	o = orchestrator.CutOptions{Size: h.Snapshot.Size, Chunk: h.Snapshot.ChunkSectors(), Disks: c.StringSlice("disk"), Now: time.Now()}
+	if c.IsSet("size") {
+		if o.Size, err = lvm.ParseSize(c.String("size")); err != nil {
+			return o, usagef("--size: %s", err)
+		}
+	}
+	if !c.IsSet("chunk") {
+		return o, nil
 	}
 	chunk, err := lvm.ParseSize(c.String("chunk"))
 	if err != nil || chunk.Bytes == 0 {
@@ -46,8 +52,6 @@ func (h *host) cutOptions(c *cli.Context) (o orchestrator.CutOptions, err error)
 	if err := lvm.CheckChunk(o.Chunk); err != nil {
 		return o, usagef("--chunk: %s", err)
 	}
-	o.Disks = c.StringSlice("disk")
-	o.Now = time.Now()
 	return o, nil
 }
 
@@ -69,7 +73,14 @@ func networkFlag() cli.Flag {
 }
 
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", Usage: "how long a guest may take to shut down", Value: 2 * time.Minute}
+	return &cli.DurationFlag{Name: "timeout", Usage: "how long a guest may take to shut down; default: settings"}
+}
+
+func (h *host) timeout(c *cli.Context) time.Duration {
+	if c.IsSet("timeout") {
+		return c.Duration("timeout")
+	}
+	return time.Duration(h.Libvirt.ShutdownTimeout)
 }
 
 func runningFlag() cli.Flag {

@@ -67,9 +67,9 @@ const panicked = 2
 
 // engineWork is the daemon.
 func (h *host) engineWork(ctx context.Context, _ *cli.Context) error {
-	owner, users := qemuUsers(h.qemuUsers)
+	owner, users := qemuUsers(h.Libvirt.QEMUUsers)
 	err := engine.Serve(ctx, engine.Config{
-		RunDir: h.runDir, NBDOwner: owner, NBDUsers: users, Version: version, Log: h.logger(),
+		RunDir: h.RunDir, NBDOwner: owner, NBDUsers: users, Version: version, Log: h.logger(),
 		Open: func(ref dmcore.Dev) (blockdev.Device, error) { return openDevice(devicePath(ref), true) },
 		Restore: func(ctx context.Context, ctl dmcore.Control, was []engine.Was) error {
 			var tables []dmcore.Table

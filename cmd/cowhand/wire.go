@@ -35,8 +35,8 @@ func (h *host) dial(ctx context.Context) (*engine.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := engine.EnsureRunning(ctx, h.runDir, func() *exec.Cmd {
-		args := []string{"--run-dir", h.runDir, "--lvm-dir", h.lvmDir, "--lock-dir", h.lockDir}
+	c, err := engine.EnsureRunning(ctx, h.RunDir, func() *exec.Cmd {
+		args := []string{"--run-dir", h.RunDir, "--lvm-dir", h.Archive.Dir, "--lock-dir", h.lockDir}
 		for _, p := range paths {
 			args = append(args, "--devices", p)
 		}
@@ -78,9 +78,7 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
 	}
-	if h.lvmDir != "" {
-		e.Store.Archive = &lvm.Archive{Dir: h.lvmDir}
-	}
+	e.Store.Archive = &lvm.Archive{Dir: h.Archive.Dir, RetainMin: h.Archive.RetainMin, RetainDays: h.Archive.RetainDays}
 	if h.verbose {
 		e.Trace = func(step string) error { h.note("  %s", step); return nil }
 	}
@@ -105,19 +103,8 @@ func system() string {
 	return strings.Join([]string{text(u.Sysname[:]), text(u.Nodename[:]), text(u.Release[:]), text(u.Version[:]), text(u.Machine[:])}, " ")
 }
 
-// devicePaths are the physical volumes to look at, absolute: the daemon lives
-// elsewhere.
-func (h *host) devicePaths() ([]string, error) {
-	var patterns []string
-	for _, p := range h.devices {
-		abs, err := filepath.Abs(p)
-		if err != nil {
-			return nil, err
-		}
-		patterns = append(patterns, abs)
-	}
-	return lvm.FindDevices(patterns)
-}
+// devicePaths are the physical volumes to look at.
+func (h *host) devicePaths() ([]string, error) { return lvm.FindDevices(h.Devices) }
 
 // devicePath is the file of a table's reference: a path, or "major:minor".
 func devicePath(ref dmcore.Dev) string {
@@ -151,7 +138,7 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 	if err != nil {
 		return nil, err
 	}
-	runs, err := journal.Open(filepath.Join(h.stateDir, "runs"))
+	runs, err := journal.Open(filepath.Join(h.StateDir, "runs"))
 	if err != nil {
 		return nil, err
 	}
@@ -167,14 +154,14 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 	if err != nil {
 		return nil, err
 	}
-	addresses := &nbdAddresses{socket: engine.Socket(h.runDir)}
+	addresses := &nbdAddresses{socket: engine.Socket(h.RunDir)}
 	if hypervisor.ReconnectSupported(v) {
 		addresses.reconnect = reconnectSeconds
 	}
 	return &orchestrator.Orchestrator{
 		World: &orchestrator.World{
 			Guests: conn, Volumes: volumes, Disks: addresses,
-			Files:     &orchestrator.Files{Dir: h.stateDir},
+			Files:     &orchestrator.Files{Dir: h.StateDir},
 			FreshMAC:  freshMAC,
 			FreshUUID: func() string { return hypervisor.NewUUID(random64) },
 			Now:       time.Now, Random: rand.Reader, Progress: h.progress,
@@ -219,7 +206,7 @@ func (h *host) freshMACs(ctx context.Context, conn *libvirt.Conn) (func() string
 
 // hypervisor connects to libvirt and runs its events.
 func (h *host) hypervisor(ctx context.Context) (*libvirt.Conn, error) {
-	conn, err := libvirt.Open(ctx, h.uri)
+	conn, err := libvirt.Open(ctx, h.Libvirt.URI)
 	if err != nil {
 		return nil, err
 	}

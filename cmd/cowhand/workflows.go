@@ -39,7 +39,7 @@ func (h *host) snapshot(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := orchestrator.SnapshotRequest{Guest: args[0], Set: c.String("set"), Mode: orchestrator.Mode(c.String("mode")), Timeout: c.Duration("timeout")}
+	r := orchestrator.SnapshotRequest{Guest: args[0], Set: c.String("set"), Mode: orchestrator.Mode(c.String("mode")), Timeout: h.timeout(c)}
 	switch r.Mode {
 	case orchestrator.ModeLive, orchestrator.ModePause, orchestrator.ModeShutdown:
 	default:
@@ -73,7 +73,7 @@ func (h *host) try(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := orchestrator.TryRequest{Guest: args[0], Set: c.String("set"), Timeout: c.Duration("timeout")}
+	r := orchestrator.TryRequest{Guest: args[0], Set: c.String("set"), Timeout: h.timeout(c)}
 	if r.FailRunning, err = failRunning(c); err != nil {
 		return err
 	}
@@ -97,15 +97,18 @@ func (h *host) try(ctx context.Context, c *cli.Context) error {
 func mergeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "merge", Usage: "hot (start the guest at once), cold (merge first) or auto", Value: "auto"},
-		&cli.DurationFlag{Name: "interval", Usage: "tell how a merge goes this often", Value: 2 * time.Second},
+		&cli.DurationFlag{Name: "interval", Usage: "tell how a merge goes this often; default: settings"},
 		&cli.BoolFlag{Name: "no-start", Usage: "leave the guest off"},
 		timeoutFlag(),
 	}
 }
 
-func endRequest(c *cli.Context, target string) (orchestrator.EndRequest, error) {
+func (h *host) endRequest(c *cli.Context, target string) (orchestrator.EndRequest, error) {
 	r := orchestrator.EndRequest{Target: target, NoStart: c.Bool("no-start"), Merge: orchestrator.MergeMode(c.String("merge")),
-		Interval: c.Duration("interval"), Timeout: c.Duration("timeout")}
+		Interval: time.Duration(h.Merge.Interval), Timeout: h.timeout(c)}
+	if c.IsSet("interval") {
+		r.Interval = c.Duration("interval")
+	}
 	switch r.Merge {
 	case orchestrator.MergeAuto, orchestrator.MergeHot, orchestrator.MergeCold, "":
 		return r, nil
@@ -139,7 +142,7 @@ func (h *host) endTrial(ctx context.Context, c *cli.Context,
 	if err != nil {
 		return err
 	}
-	r, err := endRequest(c, args[0])
+	r, err := h.endRequest(c, args[0])
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (h *host) rollback(ctx context.Context, c *cli.Context) error {
 	if len(args) == 2 {
 		r.Set = args[1]
 	}
-	if r.EndRequest, err = endRequest(c, args[0]); err != nil {
+	if r.EndRequest, err = h.endRequest(c, args[0]); err != nil {
 		return err
 	}
 	if r.FailRunning, err = failRunning(c); err != nil {
