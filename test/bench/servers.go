@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"cowhand/dmcore"
 	"cowhand/dmcore/blockdev"
@@ -16,8 +19,12 @@ import (
 	"cowhand/lvm"
 )
 
-// place is a disk that a server offers.
-type place struct{ socket, export string }
+// place is a disk that a server offers. What answers a flush without syncing anything has a
+// durable that does it, in the same time.
+type place struct {
+	socket, export string
+	durable        func() error
+}
 
 // server is one of those that are compared. At most one place of it is served at a time.
 type server interface {
@@ -78,7 +85,7 @@ func newCowhand(ctx context.Context, dir, program string, size int64) (*cowhand,
 func (c *cowhand) runDir() string { return filepath.Join(c.dir, "run") }
 
 func (c *cowhand) place(name string) place {
-	return place{filepath.Join(c.runDir(), "nbd.sock"), vgName + "/" + name}
+	return place{socket: filepath.Join(c.runDir(), "nbd.sock"), export: vgName + "/" + name}
 }
 
 func (c *cowhand) plain(ctx context.Context) (place, error) { return c.place(origin), c.drop(ctx) }
@@ -127,6 +134,7 @@ type process struct {
 	file  string
 	raw   func(socket, file string) []string
 	over  func(socket, file string) []string // of an overlay
+	lazy  bool                               // an overlay is not synced by a flush
 	begin func(ctx context.Context) error    // makes a new overlay
 	cmd   *exec.Cmd
 }
@@ -162,7 +170,29 @@ func (p *process) fresh(ctx context.Context, _ bool) (place, error) {
 	if err := p.begin(ctx); err != nil {
 		return place{}, err
 	}
-	return p.serve(p.over)
+	at, err := p.serve(p.over)
+	if p.lazy {
+		at.durable = p.syncDeleted
+	}
+	return at, err
+}
+
+// syncDeleted syncs the files that the program has open and has deleted: the overlay of
+// nbdkit's cow filter, whose flush does nothing (nbdkit 1.32, filters/cow: no fdatasync is seen).
+func (p *process) syncDeleted() error {
+	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+	for _, fd := range open {
+		name, gone := os.Readlink(fd)
+		if gone != nil || !strings.HasPrefix(name, p.dir) || !strings.HasSuffix(name, " (deleted)") {
+			continue
+		}
+		f, openErr := os.Open(fd)
+		if openErr != nil {
+			return openErr
+		}
+		err = errors.Join(err, unix.Fdatasync(int(f.Fd())), f.Close())
+	}
+	return err
 }
 
 func (p *process) serve(args func(socket, file string) []string) (place, error) {
@@ -178,7 +208,7 @@ func (p *process) serve(args func(socket, file string) []string) (place, error) 
 		p.cmd = nil
 		return place{}, err
 	}
-	return place{socket, ""}, nil
+	return place{socket: socket}, nil
 }
 
 // stop ends the program, and waits for it.
