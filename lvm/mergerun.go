@@ -20,6 +20,18 @@ type MergeStart struct {
 // commit for each group. Those whose origin and snapshot are active and closed
 // start at once; the others start when their origin is next activated.
 func (e *Engine) StartMerge(ctx context.Context, refs []Ref) (starts []MergeStart, err error) {
+	return e.startMerge(ctx, refs, false)
+}
+
+// StartMergeNow is StartMerge, but if one of the merges would have to wait none
+// is recorded: ErrInUse. Half of a guest's disks must not be merged while the
+// guest begins to use the other half.
+func (e *Engine) StartMergeNow(ctx context.Context, refs []Ref) error {
+	_, err := e.startMerge(ctx, refs, true)
+	return err
+}
+
+func (e *Engine) startMerge(ctx context.Context, refs []Ref, must bool) (starts []MergeStart, err error) {
 	byVG := byGroup(refs)
 	err = e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
 		starts = nil
@@ -49,6 +61,9 @@ func (e *Engine) StartMerge(ctx context.Context, refs []Ref) (starts []MergeStar
 				default:
 					st.Started = true
 					now = append(now, st.Origin, st.Snapshot)
+				}
+				if must && !st.Started {
+					return ed, vg.fail(lv, "merge", fmt.Errorf("%s: %w", st.Why, ErrInUse))
 				}
 				starts = append(starts, st)
 				ed.units = append(ed.units, touch{Ref: st.Origin, noMerging: !st.Started})
