@@ -29,6 +29,14 @@ func (f *Facts) guest(name string, b *Blockers) *GuestFacts {
 	return g
 }
 
+// blockSaved blocks when a guest is off and its memory is kept: that belongs to
+// the disks as they are.
+func (g *GuestFacts) blockSaved(b *Blockers) {
+	if g != nil && g.State == hypervisor.Saved {
+		b.add(ErrRunning, "guest %s has saved memory that belongs to its disks: start it, or drop that with 'virsh managedsave-remove %s'", g.Name, g.Name)
+	}
+}
+
 // newSet is the set of a guest's disks as it will be, and what blocks it.
 func (f *Facts) newSet(g *GuestFacts, name string, role Role, o CutOptions, b *Blockers) Set {
 	s := Set{Name: name, Guest: g.Name, Role: role, Time: o.Now, Grade: GradeClean}
@@ -38,9 +46,7 @@ func (f *Facts) newSet(g *GuestFacts, name string, role Role, o CutOptions, b *B
 	if f.Set(name) != nil {
 		b.add(ErrSetExists, "set %q exists", name)
 	}
-	if g.State == hypervisor.Saved {
-		b.add(ErrRunning, "guest %s has saved memory that belongs to its disks: start it, or drop that with 'virsh managedsave-remove %s'", g.Name, g.Name)
-	}
+	g.blockSaved(b)
 	if g.State.Up() {
 		s.Was = "running"
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"cowhand/dmcore"
+	"cowhand/lvm"
 )
 
 // MergeMode says when a guest is started that waits for a merge.
@@ -57,6 +58,9 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 	g := f.Guest(s.Guest)
 	if g != nil && g.State.Up() {
 		b.add(ErrRunning, "guest %s runs on the volumes that its trial would replace: shut it down first", g.Name)
+	}
+	for _, g := range []*GuestFacts{g, f.Guest(s.As)} {
+		g.blockSaved(&b)
 	}
 	p.NoReturn = len(p.Steps)
 	p.Steps = append(p.Steps, &StartMerge{Members: s.Members}, &UndefineGuest{Guest: s.As, Set: s.Name})
@@ -131,6 +135,8 @@ func (f *Facts) mergeable(s *Set, b *Blockers) {
 		switch {
 		case m.Origin.LV == "" || vg == nil:
 			b.add(ErrNoSet, "%s is no snapshot any more", m.Snapshot)
+		case !f.States[m.Origin].Active:
+			b.add(lvm.ErrInactive, "%s is not active: run 'cowhand lvm lvchange -ay %s'", m.Origin, m.Origin)
 		case st.Merging:
 			b.add(ErrConflict, "%s is being merged already: 'cowhand recover' finishes it", m.Snapshot)
 		case st.Snapshot != nil && st.Snapshot.State != dmcore.SnapshotOK:

@@ -40,7 +40,10 @@ func (o *Orchestrator) Recover(ctx context.Context) ([]Outcome, error) {
 		defer unlock()
 		if !at.undoing && at.reached >= p.NoReturn {
 			out.Result = "finished"
-			out.Err = o.finish(ctx, run, p, at.next)
+			if out.Err = o.finish(ctx, run, p, at.next); errors.Is(out.Err, ErrUndone) {
+				out.Result = "undone"
+				return
+			}
 		} else {
 			out.Result = "undone"
 			if state, err := o.undo(ctx, run, p, at.reached); state != ErrUndone {

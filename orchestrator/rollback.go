@@ -1,10 +1,6 @@
 package orchestrator
 
-import (
-	"slices"
-
-	"cowhand/hypervisor"
-)
+import "slices"
 
 // RollbackRequest asks to put a guest's disks back to a set.
 type RollbackRequest struct {
@@ -43,9 +39,7 @@ func (f *Facts) PlanRollback(r RollbackRequest) (*Plan, error) {
 	}
 	f.noTrial(g, &b)
 	f.mergeable(s, &b)
-	if g.State == hypervisor.Saved {
-		b.add(ErrRunning, "guest %s has saved memory that belongs to its disks: drop it with 'virsh managedsave-remove %s'", g.Name, g.Name)
-	}
+	g.blockSaved(&b)
 	if g.State.Up() && r.FailRunning {
 		b.add(ErrRunning, "guest %s is running: shut it down, or let cowhand do it with --when-running stop", g.Name)
 	}

@@ -123,18 +123,22 @@ func (o *Orchestrator) newID(p *Plan) (string, error) {
 // finish does the steps from next on and ends the journal.
 func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, next int) error {
 	for i := next; i < len(p.Steps); i++ {
-		err := o.do(ctx, run, p, i)
+		begun, err := o.do(ctx, run, p, i)
 		if err == nil {
 			continue
 		}
 		f := &Failure{Run: run.ID, Step: p.Steps[i].String(), Err: err}
-		if i >= p.NoReturn {
+		ctx, cancel := cleanup(ctx)
+		defer cancel()
+		last := i
+		if !begun {
+			last--
+		}
+		if last >= p.NoReturn && !(last == p.NoReturn && o.untouched(ctx, p.Steps[i])) {
 			f.State = ErrUnfinished
 			return f
 		}
-		ctx, cancel := cleanup(ctx)
-		defer cancel()
-		f.State, f.Undo = o.undo(ctx, run, p, i)
+		f.State, f.Undo = o.undo(ctx, run, p, last)
 		return f
 	}
 	if err := run.End("done"); err != nil {
@@ -143,21 +147,34 @@ func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, ne
 	return nil
 }
 
-func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int) error {
+// untouched reports a step that failed, and of which nothing was done: the first
+// that cannot be undone may find at last that it is not possible, or not now.
+func (o *Orchestrator) untouched(ctx context.Context, s Step) bool {
+	u, ok := s.(interface {
+		untouched(context.Context, *World) (bool, error)
+	})
+	if !ok {
+		return false
+	}
+	is, err := u.untouched(ctx, o.World)
+	return err == nil && is
+}
+
+func (o *Orchestrator) do(ctx context.Context, run *journal.Run, p *Plan, i int) (begun bool, err error) {
 	s := p.Steps[i]
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	if err := run.Append(journal.Record{Kind: journal.Doing, Step: i}); err != nil {
-		return err
+		return false, err
 	}
 	o.tell(run, p, i, "doing", nil)
 	if err := s.Do(ctx, o.World); err != nil {
 		o.tell(run, p, i, "failed", err)
-		return errors.Join(err, run.Append(journal.Record{Kind: journal.Failed, Step: i, Result: err.Error()}))
+		return true, errors.Join(err, run.Append(journal.Record{Kind: journal.Failed, Step: i, Result: err.Error()}))
 	}
 	o.tell(run, p, i, "done", nil)
-	return run.Append(journal.Record{Kind: journal.Done, Step: i})
+	return true, run.Append(journal.Record{Kind: journal.Done, Step: i})
 }
 
 // undo takes back steps last..0 and ends the journal. If a step cannot be taken

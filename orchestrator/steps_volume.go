@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -161,56 +160,72 @@ func (s *StartMerge) String() string {
 	return "merge " + strings.Join(parts, ", ")
 }
 
-// Do starts the merges that have not begun. A snapshot that is gone was merged
-// by an earlier attempt.
+// Do starts the merges that have not begun, all or none. A snapshot that is gone
+// was merged by an earlier attempt.
 func (s *StartMerge) Do(ctx context.Context, w *World) error {
-	refs, err := present(ctx, w, s.Members)
-	if err != nil || len(refs) == 0 {
+	fresh, waiting, err := s.toStart(ctx, w)
+	if err != nil {
 		return err
 	}
 	var closed []lvm.Ref
-	for _, m := range s.Members {
+	for _, m := range slices.Concat(fresh, waiting) {
 		closed = append(closed, m.Origin, m.Snapshot)
 	}
 	if err := w.Volumes.WaitClosed(ctx, closed); err != nil {
 		return err
 	}
-	refs, err = s.begun(ctx, w, refs)
-	if err != nil || len(refs) == 0 {
-		return err
-	}
-	starts, err := w.Volumes.StartMerge(ctx, refs)
-	if err != nil {
-		return err
-	}
-	for _, st := range starts {
-		if !st.Started {
-			err = errors.Join(err, fmt.Errorf("%s: merge waits: %s: %w", st.Snapshot, st.Why, lvm.ErrInUse))
+	for _, m := range waiting {
+		if err := w.Volumes.Refresh(ctx, m.Snapshot); err != nil {
+			return err
 		}
 	}
-	return err
+	if len(fresh) == 0 {
+		return nil
+	}
+	var refs []lvm.Ref
+	for _, m := range fresh {
+		refs = append(refs, m.Snapshot)
+	}
+	return w.Volumes.StartMergeNow(ctx, refs)
 }
 
-// begun has merges go on that an earlier attempt recorded, and returns the
-// snapshots whose merge is not recorded.
-func (s *StartMerge) begun(ctx context.Context, w *World, refs []lvm.Ref) (rest []lvm.Ref, err error) {
+// toStart lists the members whose merge is not recorded, and those where it is
+// but does not go on.
+func (s *StartMerge) toStart(ctx context.Context, w *World) (fresh, waiting []Member, err error) {
 	seen := groups{}
-	for _, r := range refs {
-		vg, err := seen.load(ctx, w, r.VG)
+	for _, m := range s.Members {
+		vg, err := seen.load(ctx, w, m.Snapshot.VG)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if seg := vg.Snapshot(r.LV); seg == nil || !seg.Merging {
-			rest = append(rest, r)
-		} else if err := w.Volumes.Refresh(ctx, r); err != nil {
-			return nil, err
+		states, err := w.Volumes.States(ctx, vg)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch st := states[m.Snapshot.LV]; {
+		case vg.LV(m.Snapshot.LV) == nil || st.Copying:
+		case st.Merging:
+			waiting = append(waiting, m)
+		default:
+			fresh = append(fresh, m)
 		}
 	}
-	return rest, nil
+	return fresh, waiting, nil
 }
 
-// Undo cannot stop a merge; plans never undo past it.
-func (s *StartMerge) Undo(context.Context, *World) error { return errNoUndo(s) }
+// untouched reports that no merge is recorded and none was finished.
+func (s *StartMerge) untouched(ctx context.Context, w *World) (bool, error) {
+	fresh, _, err := s.toStart(ctx, w)
+	return len(fresh) == len(s.Members), err
+}
+
+// Undo cannot stop a merge; one that was never recorded is none.
+func (s *StartMerge) Undo(ctx context.Context, w *World) error {
+	if is, err := s.untouched(ctx, w); err != nil || is {
+		return err
+	}
+	return errNoUndo(s)
+}
 
 // FinishMerge waits until everything is copied and drops the snapshots.
 type FinishMerge struct {
