@@ -109,19 +109,7 @@ func (h *host) dieAt(p *orchestrator.Plan, n int) (dead bool) {
 func (h *host) recoverFrom(before string, after *string, n int) {
 	h.t.Helper()
 	ctx := h.t.Context()
-	infos, err := h.volumes.DM.List(ctx)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	var left = infos[:0:0]
-	for _, i := range infos {
-		if i.Suspended || i.Inactive {
-			left = append(left, i)
-		}
-	}
-	if err := h.volumes.Reconcile(ctx, left); err != nil {
-		h.t.Fatalf("effect %d: reconcile: %v", n, err)
-	}
+	h.reconcile()
 	outs, err := h.Recover(ctx)
 	if err != nil || len(outs) != 1 || outs[0].Err != nil {
 		h.t.Fatalf("effect %d: recover: %+v, %v", n, outs, err)
@@ -145,7 +133,7 @@ func (h *host) recoverFrom(before string, after *string, n int) {
 	default:
 		h.t.Errorf("effect %d: outcome %+v", n, outs[0])
 	}
-	infos, err = h.volumes.DM.List(ctx)
+	infos, err := h.volumes.DM.List(ctx)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -153,5 +141,23 @@ func (h *host) recoverFrom(before string, after *string, n int) {
 		if i.Suspended || i.Inactive {
 			h.t.Errorf("effect %d: %s is left behind: %+v", n, i.Name, i)
 		}
+	}
+}
+
+// reconcile does what the engine does when a connection ends.
+func (h *host) reconcile() {
+	h.t.Helper()
+	infos, err := h.volumes.DM.List(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	left := infos[:0:0]
+	for _, i := range infos {
+		if i.Suspended || i.Inactive {
+			left = append(left, i)
+		}
+	}
+	if err := h.volumes.Reconcile(h.t.Context(), left); err != nil {
+		h.t.Fatalf("reconcile: %v", err)
 	}
 }

@@ -31,8 +31,9 @@ func (s *CutSet) String() string {
 	return fmt.Sprintf("snapshot %s (%s each, at one instant)", strings.Join(parts, ", "), s.Size)
 }
 
-// Do cuts what is not there yet. Volumes are cut all or none, so finding all
-// members means that it was done; finding some, that somebody interfered.
+// Do cuts what is not there yet. Finding all members means that it was done;
+// finding some, that the process died between the commits of two groups: those
+// are of another instant than the rest would be, and nobody has used them.
 func (s *CutSet) Do(ctx context.Context, w *World) error {
 	have, err := existing(ctx, w, s.Sets)
 	if err != nil {
@@ -52,7 +53,10 @@ func (s *CutSet) Do(ctx context.Context, w *World) error {
 		return nil
 	}
 	if len(have) > 0 {
-		return fmt.Errorf("%s: only %d of its snapshots exist: %w", s.Sets[0].Name, len(have), ErrSetExists)
+		if err := removeMembers(ctx, w, s.Sets); err != nil {
+			return err
+		}
+		return s.Do(ctx, w)
 	}
 	return w.Volumes.Snapshot(ctx, reqs)
 }

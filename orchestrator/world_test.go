@@ -87,7 +87,7 @@ func newHost(t *testing.T) *host {
 	h := &host{t: t, effect: func(string) {}}
 	disk := blockdev.NewMem(64 << 20)
 	open := func(string, bool) (blockdev.Device, error) { return kept{disk}, nil }
-	h.machine = userspace.New(func(dmcore.Dev) (blockdev.Device, error) { return kept{disk}, nil })
+	h.machine = userspace.New(func(ref dmcore.Dev) (blockdev.Device, error) { return h.volumes.Store.Open(string(ref), true) })
 	t.Cleanup(func() { h.machine.Close() })
 	h.volumes = &lvm.Engine{
 		Store: &lvm.Store{Devices: []string{"/disk"}, Open: open, Host: "host"},
@@ -128,6 +128,12 @@ func newHost(t *testing.T) *host {
 	h.write("vg/web1", 1)
 	h.write("vg/data", 1)
 	return h
+}
+
+// addDisk adds a physical volume; open opens all there are.
+func (h *host) addDisk(path string, open func(string, bool) (blockdev.Device, error)) {
+	h.volumes.Store.Open = open
+	h.volumes.Store.Devices = append(h.volumes.Store.Devices, path)
 }
 
 func (h *host) define(name, disks string) {
