@@ -85,7 +85,7 @@ func (f *Facts) PlanRemove(names []string) (*Plan, error) {
 	p := &Plan{Workflow: "rm", Subject: strings.Join(names, ", "), Sets: names,
 		again: func(f *Facts) (*Plan, error) { return f.PlanRemove(names) }}
 	for _, name := range names {
-		s := f.Set(name)
+		s := the(f.sets(func(s *Set) bool { return s.Name == name }), name, &b)
 		if s == nil {
 			b.add(ErrNoSet, "set %q: no such set", name)
 			continue

@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"cowhand/hypervisor"
 	"cowhand/lvm"
@@ -106,16 +108,30 @@ func (f *Facts) Set(name string) *Set {
 	return nil
 }
 
+// the returns the one of the sets that a user can have meant.
+func the(sets []*Set, word string, b *Blockers) *Set {
+	if len(sets) == 0 {
+		return nil
+	}
+	if len(sets) > 1 {
+		var all []string
+		for _, s := range sets {
+			all = append(all, fmt.Sprintf("%s %s of guest %s", s.Role, s.Name, s.Guest))
+		}
+		b.add(ErrConflict, "%q may mean %s", word, strings.Join(all, " or "))
+	}
+	return sets[0]
+}
+
+// sets lists those that ok admits.
+func (f *Facts) sets(ok func(*Set) bool) []*Set {
+	return slices.DeleteFunc(slices.Clone(f.Sets), func(s *Set) bool { return !ok(s) })
+}
+
 // Of lists the sets of a guest with that role, oldest first; an empty role
 // means any.
 func (f *Facts) Of(guest string, role Role) []*Set {
-	var sets []*Set
-	for _, s := range f.Sets {
-		if s.Guest == guest && (role == "" || s.Role == role) {
-			sets = append(sets, s)
-		}
-	}
-	return sets
+	return f.sets(func(s *Set) bool { return s.Guest == guest && (role == "" || s.Role == role) })
 }
 
 func (f *Facts) group(name string) *lvm.VG {

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"slices"
 	"time"
 
 	"cowhand/dmcore"
@@ -28,10 +29,11 @@ type EndRequest struct {
 
 // trial finds the trial a user names.
 func (f *Facts) trial(target string, b *Blockers) *Set {
-	for _, s := range f.Sets {
-		if s.Role == RoleTrial && (s.Name == target || s.As == target || s.Guest == target) {
-			return s
-		}
+	trials := f.sets(func(s *Set) bool {
+		return s.Role == RoleTrial && (s.Name == target || s.As == target || s.Guest == target)
+	})
+	if s := the(trials, target, b); s != nil {
+		return s
 	}
 	if s := f.Set(target); s != nil {
 		b.add(ErrNoTrial, "set %q is a %s, not a trial", target, s.Role)
@@ -50,6 +52,9 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 		return nil, b.err()
 	}
 	f.mergeable(s, &b)
+	if !s.Complete() {
+		b.add(ErrIncomplete, "set %q has %d of its %d snapshots: some of its disks are out of sight, or were removed", s.Name, len(s.Members), s.Disks)
+	}
 	p := &Plan{Workflow: "keep", Subject: s.Name + " (" + s.As + ") as " + s.Guest, Guests: []string{s.Guest, s.As}, Sets: []string{s.Name},
 		again: func(f *Facts) (*Plan, error) { return f.PlanKeep(r) }}
 	if f.runsOn(s) {
@@ -73,14 +78,18 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 // wants.
 func (f *Facts) afterMerge(s *Set, start bool, r EndRequest) []Step {
 	finish := &FinishMerge{Members: s.Members, Interval: r.Interval}
-	forget := &ForgetSet{Set: s.Name}
+	end := []Step{finish, &ForgetSet{Set: s.Name}}
+	rest := func(o *Set) bool { return o.Name == s.Name && o.Guest == s.Guest && len(o.Members) > len(s.Members) }
+	if slices.ContainsFunc(f.Sets, rest) { // only some of its disks go back
+		end = end[:1]
+	}
 	switch {
 	case !start:
-		return []Step{finish, forget}
+		return end
 	case r.Merge == MergeCold:
-		return []Step{finish, forget, &StartGuest{Guest: s.Guest}}
+		return append(end, &StartGuest{Guest: s.Guest})
 	}
-	return []Step{&StartGuest{Guest: s.Guest}, finish, forget}
+	return append([]Step{&StartGuest{Guest: s.Guest}}, end...)
 }
 
 // PlanDiscard plans to throw a trial away: trial off at once, its definition

@@ -181,6 +181,7 @@ var (
 	ErrHasTrial   = errors.New("guest has a trial")
 	ErrNoTrial    = errors.New("guest has no trial")
 	ErrDamaged    = errors.New("snapshot is invalid")
+	ErrIncomplete = errors.New("set is incomplete")
 	ErrConflict   = errors.New("guest cannot be doubled")
 	ErrBadName    = errors.New("name is not allowed")
 	ErrUnfinished = errors.New("run stopped half-way")

@@ -36,6 +36,7 @@ const (
 //
 //	cowhand.set=NAME cowhand.guest=GUEST cowhand.disk=vda cowhand.role=trial
 //	cowhand.grade=clean cowhand.time=1795403970 cowhand.as=GUEST-NAME cowhand.was=running
+//	cowhand.disks=2
 type Set struct {
 	Name    string
 	Guest   string // whose disks the origins are
@@ -44,6 +45,7 @@ type Set struct {
 	Grade   Grade
 	Time    time.Time
 	Was     string // "running" if the guest ran when the set was cut
+	Disks   int    // how many it was cut of; 0 if that is not known
 	Members []Member
 }
 
@@ -68,7 +70,8 @@ const tagPrefix = "cowhand."
 // Tags are the tags of the member for disk.
 func (s *Set) Tags(disk string) []string {
 	kv := [][2]string{{"set", s.Name}, {"guest", s.Guest}, {"disk", disk}, {"role", string(s.Role)},
-		{"grade", string(s.Grade)}, {"time", strconv.FormatInt(s.Time.Unix(), 10)}, {"as", s.As}, {"was", s.Was}}
+		{"grade", string(s.Grade)}, {"time", strconv.FormatInt(s.Time.Unix(), 10)}, {"as", s.As}, {"was", s.Was},
+		{"disks", strconv.Itoa(len(s.Members))}}
 	var tags []string
 	for _, p := range kv {
 		if p[1] != "" {
@@ -78,9 +81,13 @@ func (s *Set) Tags(disk string) []string {
 	return tags
 }
 
-// Sets finds the sets in the tags of all groups, by name.
+// Complete reports that all the snapshots are seen that the set was cut of.
+func (s *Set) Complete() bool { return len(s.Members) >= s.Disks }
+
+// Sets finds the sets in the tags of all groups, oldest first. Two guests may
+// have sets of one name if groups came from elsewhere.
 func Sets(groups []*lvm.VG) []*Set {
-	sets := map[string]*Set{}
+	sets := map[[2]string]*Set{}
 	for _, vg := range groups {
 		for _, lv := range vg.LVs {
 			t := readTags(lv.Tags)
@@ -88,13 +95,16 @@ func Sets(groups []*lvm.VG) []*Set {
 			if name == "" {
 				continue
 			}
-			s := sets[name]
+			key := [2]string{name, t["guest"]}
+			s := sets[key]
 			if s == nil {
 				unix, _ := strconv.ParseInt(t["time"], 10, 64) // a tag spoilt by hand shows as 1970
 				s = &Set{Name: name, Guest: t["guest"], As: t["as"], Role: Role(t["role"]), Grade: Grade(t["grade"]),
 					Time: time.Unix(unix, 0).UTC(), Was: t["was"]}
-				sets[name] = s
+				sets[key] = s
 			}
+			disks, _ := strconv.Atoi(t["disks"])
+			s.Disks = max(s.Disks, disks)
 			m := Member{Disk: t["disk"], Snapshot: lvm.Ref{VG: vg.Name, LV: lv.Name}}
 			if o := vg.Origin(lv.Name); o != nil {
 				m.Origin = lvm.Ref{VG: vg.Name, LV: o.Name}

@@ -41,6 +41,7 @@ var refusals = []struct {
 	{orchestrator.ErrHasTrial, "E-TRIAL", "cowhand ls"},
 	{orchestrator.ErrNoTrial, "E-NOTRIAL", "cowhand ls"},
 	{orchestrator.ErrDamaged, "E-INVALID", "cowhand rm SET"},
+	{orchestrator.ErrIncomplete, "E-MISSING", "name all devices of the groups: --devices or COWHAND_DEVICES"},
 	{orchestrator.ErrConflict, "E-CONFLICT", ""},
 	{orchestrator.ErrBadName, "E-NAME", ""},
 	{orchestrator.ErrGuestBusy, "E-BUSY", "wait for the other run, or see it: cowhand recover --list"},
