@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,6 +20,21 @@ func (h *host) facts(ctx context.Context) (*orchestrator.Orchestrator, *orchestr
 	}
 	f, err := o.Facts(ctx)
 	return o, f, err
+}
+
+// workflow plans from the facts and executes the plan. after is what people are
+// told then, with %s for the plan's subject.
+func (h *host) workflow(ctx context.Context, c *cli.Context, question, after string,
+	plan func(*orchestrator.Facts, *orchestrator.World) (*orchestrator.Plan, error)) error {
+	o, f, err := h.facts(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := plan(f, o.World)
+	if err != nil {
+		return err
+	}
+	return h.execute(ctx, c, o, p, question, fmt.Sprintf(after, p.Subject))
 }
 
 func snapshotCommand(h *host) *cli.Command {
@@ -48,15 +62,8 @@ func (h *host) snapshot(ctx context.Context, c *cli.Context) error {
 	if r.CutOptions, err = h.cutOptions(c); err != nil {
 		return err
 	}
-	o, f, err := h.facts(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := f.PlanSnapshot(r)
-	if err != nil {
-		return err
-	}
-	return h.execute(ctx, c, o, p, "", fmt.Sprintf("Taken: %s. Go back with: cowhand rollback %s", p.Subject, r.Guest))
+	return h.workflow(ctx, c, "", "Taken: %s. Go back with: cowhand rollback "+r.Guest,
+		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanSnapshot(r) })
 }
 
 func tryCommand(h *host) *cli.Command {
@@ -83,15 +90,8 @@ func (h *host) try(ctx context.Context, c *cli.Context) error {
 	if r.CutOptions, err = h.cutOptions(c); err != nil {
 		return err
 	}
-	o, f, err := h.facts(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := f.PlanTry(r, o.World)
-	if err != nil {
-		return err
-	}
-	return h.execute(ctx, c, o, p, "", fmt.Sprintf("On trial: %s. End it with: cowhand keep %s, or: cowhand discard %s", p.Subject, r.Guest, r.Guest))
+	return h.workflow(ctx, c, "", "On trial: %s. End it with: cowhand keep "+r.Guest+", or: cowhand discard "+r.Guest,
+		func(f *orchestrator.Facts, w *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanTry(r, w) })
 }
 
 func mergeFlags() []cli.Flag {
@@ -146,15 +146,8 @@ func (h *host) endTrial(ctx context.Context, c *cli.Context,
 	if err != nil {
 		return err
 	}
-	o, f, err := h.facts(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := plan(f, r)
-	if err != nil {
-		return err
-	}
-	return h.execute(ctx, c, o, p, question, fmt.Sprintf(after, p.Subject))
+	return h.workflow(ctx, c, question, after,
+		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return plan(f, r) })
 }
 
 func rollbackCommand(h *host) *cli.Command {
@@ -185,15 +178,8 @@ func (h *host) rollback(ctx context.Context, c *cli.Context) error {
 	if r.CutOptions, err = h.cutOptions(c); err != nil {
 		return err
 	}
-	o, f, err := h.facts(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := f.PlanRollback(r)
-	if err != nil {
-		return err
-	}
-	return h.execute(ctx, c, o, p, "Throw away what the guest wrote since?", "Rolled back: "+p.Subject+".")
+	return h.workflow(ctx, c, "Throw away what the guest wrote since?", "Rolled back: %s.",
+		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanRollback(r) })
 }
 
 func cloneCommand(h *host) *cli.Command {
@@ -230,15 +216,8 @@ func (h *host) clone(ctx context.Context, c *cli.Context) error {
 	if r.CutOptions, err = h.cutOptions(c); err != nil {
 		return err
 	}
-	o, f, err := h.facts(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := f.PlanClone(r, o.World)
-	if err != nil {
-		return err
-	}
-	return h.execute(ctx, c, o, p, "", "Made: "+strings.Join(r.Names, ", ")+".")
+	return h.workflow(ctx, c, "", "Made: %s.",
+		func(f *orchestrator.Facts, w *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanClone(r, w) })
 }
 
 func rmCommand(h *host) *cli.Command {
@@ -249,15 +228,8 @@ func rmCommand(h *host) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o, f, err := h.facts(ctx)
-			if err != nil {
-				return err
-			}
-			p, err := f.PlanRemove(args)
-			if err != nil {
-				return err
-			}
-			return h.execute(ctx, c, o, p, "Throw away what these sets hold?", "Removed: "+p.Subject+".")
+			return h.workflow(ctx, c, "Throw away what these sets hold?", "Removed: %s.",
+				func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanRemove(args) })
 		}),
 	}
 }
