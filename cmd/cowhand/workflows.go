@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -34,7 +34,7 @@ func (h *host) workflow(ctx context.Context, c *cli.Context, question, after str
 	if err != nil {
 		return err
 	}
-	return h.execute(ctx, c, o, p, question, fmt.Sprintf(after, p.Subject))
+	return h.execute(ctx, c, o, p, question, strings.Replace(after, "%s", p.Subject, 1))
 }
 
 func snapshotCommand(h *host) *cli.Command {
@@ -63,7 +63,9 @@ func (h *host) snapshot(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	return h.workflow(ctx, c, "", "Taken: %s. Go back with: cowhand rollback "+r.Guest,
-		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanSnapshot(r) })
+		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) {
+			return f.PlanSnapshot(r)
+		})
 }
 
 func tryCommand(h *host) *cli.Command {
@@ -179,7 +181,9 @@ func (h *host) rollback(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	return h.workflow(ctx, c, "Throw away what the guest wrote since?", "Rolled back: %s.",
-		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanRollback(r) })
+		func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) {
+			return f.PlanRollback(r)
+		})
 }
 
 func cloneCommand(h *host) *cli.Command {
@@ -217,7 +221,9 @@ func (h *host) clone(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	return h.workflow(ctx, c, "", "Made: %s.",
-		func(f *orchestrator.Facts, w *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanClone(r, w) })
+		func(f *orchestrator.Facts, w *orchestrator.World) (*orchestrator.Plan, error) {
+			return f.PlanClone(r, w)
+		})
 }
 
 func rmCommand(h *host) *cli.Command {
@@ -229,7 +235,9 @@ func rmCommand(h *host) *cli.Command {
 				return err
 			}
 			return h.workflow(ctx, c, "Throw away what these sets hold?", "Removed: %s.",
-				func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) { return f.PlanRemove(args) })
+				func(f *orchestrator.Facts, _ *orchestrator.World) (*orchestrator.Plan, error) {
+					return f.PlanRemove(args)
+				})
 		}),
 	}
 }
