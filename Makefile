@@ -49,7 +49,7 @@ bench-go: ## speed of single packages: Go's benchmarks
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@git grep -o '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed 's/:func / /' | while read -r file target; do \
 		echo "== $$target ($$(dirname $$file))"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file) || exit 1; \
 	done
 
 soak: ## unit and model tests SOAK (10) times over, each with new seeds
