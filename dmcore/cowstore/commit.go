@@ -2,6 +2,7 @@ package cowstore
 
 import (
 	"fmt"
+	"math"
 
 	"cowhand/dmcore"
 	"cowhand/dmcore/blockdev"
@@ -15,21 +16,23 @@ const blockSize = 4096
 // order of allocation. Each New is a chunk from Allocate whose data was
 // written; it need not have been synced. When Commit returns they are durable,
 // data and exception, and Lookup finds them. It costs two syncs, however many
-// there are, of the chunks concerned alone.
+// there are, of the chunks concerned alone; the first of them is saved if Settle
+// did it.
 //
 //	areas after the present one, whole  ─┐
 //	the empty area after a full one     ─┼─▶ sync ─▶ present area ─▶ sync
-//	(data, written by the caller)       ─┘
+//	data, written by the caller         ─┘
 //
 // The areas written first cannot be seen from the list before the present one
 // is full.
 func (s *Store) Commit(ex []Exception) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
-	if err := s.mayCommit(ex); err != nil || len(ex) == 0 {
+	settled, err := s.mayCommit(ex)
+	if err != nil || len(ex) == 0 {
 		return err
 	}
-	if err := s.extend(ex); err != nil {
+	if err := s.extend(ex, settled); err != nil {
 		return s.fail("commit", err)
 	}
 	for _, e := range ex {
@@ -42,30 +45,72 @@ func (s *Store) Commit(ex []Exception) error {
 	return nil
 }
 
+// Settle makes the data of exceptions durable ahead of their Commit, while
+// another Commit may be under way: of two batches of exceptions, the second can
+// wait for its data when the first waits for its list. Where Commit has to wait
+// for more than the data anyway, Settle leaves it all to Commit.
+func (s *Store) Settle(ex []Exception) error {
+	s.mu.Lock()
+	err := s.ready()
+	crosses := s.n%s.g.epa+uint64(len(s.pending)) >= s.g.epa
+	s.mu.Unlock()
+	if err != nil || crosses || len(ex) == 0 {
+		return err
+	}
+	lo, hi := chunksOf(ex)
+	if err := s.syncChunks(lo, hi); err != nil {
+		return s.fail("settle", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range ex {
+		if _, ok := s.pending[e.New]; ok {
+			s.pending[e.New] = true
+		}
+	}
+	return nil
+}
+
+// chunksOf tells the first and the last chunk of the data of exceptions.
+func chunksOf(ex []Exception) (lo, hi uint64) {
+	lo, hi = ex[0].New, ex[0].New
+	for _, e := range ex[1:] {
+		lo, hi = min(lo, e.New), max(hi, e.New)
+	}
+	return lo, hi
+}
+
+func (s *Store) syncChunks(lo, hi uint64) error {
+	return blockdev.SyncRange(s.dev, s.g.offset(lo), s.g.offset(hi+1)-s.g.offset(lo))
+}
+
 // mayCommit refuses what would make the store corrupt, and otherwise takes the
-// chunks from those that are pending. Nothing was written yet.
-func (s *Store) mayCommit(ex []Exception) error {
+// chunks from those that are pending and tells whether all are settled. Nothing
+// was written yet.
+func (s *Store) mayCommit(ex []Exception) (settled bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.ready(); err != nil {
-		return err
+		return false, err
 	}
 	chunks := s.g.chunks(s.dev.Size())
 	if last := s.g.area((s.n + uint64(len(ex))) / s.g.epa); last >= chunks {
-		return fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
+		return false, fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
 	}
 	olds := make(map[uint64]struct{}, len(ex))
+	settled = true
 	for i, e := range ex {
 		if err := s.mayAdd(e, olds, chunks); err != nil {
 			for _, e := range ex[:i] {
-				s.pending[e.New] = struct{}{}
+				s.pending[e.New] = false
 			}
-			return fmt.Errorf("cow store: commit %d → %d: %w", e.Old, e.New, err)
+			return false, fmt.Errorf("cow store: commit %d → %d: %w", e.Old, e.New, err)
 		}
 		olds[e.Old] = struct{}{}
+		settled = settled && s.pending[e.New]
 		delete(s.pending, e.New)
 	}
-	return nil
+	return settled, nil
 }
 
 func (s *Store) mayAdd(e Exception, olds map[uint64]struct{}, chunks uint64) error {
@@ -84,14 +129,14 @@ func (s *Store) mayAdd(e Exception, olds map[uint64]struct{}, chunks uint64) err
 
 // extend makes the exceptions durable behind the n that are. It syncs what the
 // list needs and no more, for the device may have much to write for others.
-func (s *Store) extend(ex []Exception) error {
+func (s *Store) extend(ex []Exception, settled bool) error {
 	swept := s.litter
 	if err := s.sweep(); err != nil {
 		return err
 	}
-	lo, hi := ex[0].New, ex[0].New
-	for _, e := range ex[1:] {
-		lo, hi = min(lo, e.New), max(hi, e.New)
+	lo, hi := chunksOf(ex)
+	if settled {
+		lo, hi = math.MaxUint64, 0
 	}
 	present, from := s.n/s.g.epa, s.n%s.g.epa
 	to := min(from+uint64(len(ex)), s.g.epa)
@@ -115,18 +160,20 @@ func (s *Store) extend(ex []Exception) error {
 		}
 		lo, hi = min(lo, s.g.area(a)), max(hi, s.g.area(a))
 	}
-	if swept {
-		lo = min(lo, s.g.area(present)) // the area lies before its data
+	if area := s.g.area(present); swept {
+		lo, hi = min(lo, area), max(hi, area)
 	}
-	if err := blockdev.SyncRange(s.dev, s.g.offset(lo), s.g.offset(hi+1)-s.g.offset(lo)); err != nil {
-		return err
+	if lo <= hi {
+		if err := s.syncChunks(lo, hi); err != nil {
+			return err
+		}
 	}
 	if err := s.writeArea(s.area, present, from, to); err != nil {
 		return err
 	}
 	area := s.g.area(present)
 	s.area = newest
-	return blockdev.SyncRange(s.dev, s.g.offset(area), s.g.offset(area+1)-s.g.offset(area))
+	return s.syncChunks(area, area)
 }
 
 // writeArea writes exceptions from..to-1 of an area, and whatever shares their

@@ -10,7 +10,8 @@ import (
 )
 
 // Store is an open exception store. It is safe for concurrent use: Commit and
-// DropTail run one at a time, and nothing else waits for their I/O. Once a
+// DropTail run one at a time, and nothing else waits for their I/O, Settle
+// included. Once a
 // write or sync of the store failed, what is on disk is not known any more, and
 // Allocate, Commit and DropTail keep failing with that error; Invalidate is
 // still tried.
@@ -23,18 +24,18 @@ type Store struct {
 	area   []byte     // the area the next exception goes to, as it is to be on disk
 	litter bool       // there may be more on disk behind the end of the list
 
-	mu      sync.Mutex // held for no I/O; guards these:
-	n       uint64     // committed exceptions; only the writer changes it
-	next    uint64     // the chunk Allocate gives
-	pending map[uint64]struct{}
-	merging bool // the last change was a DropTail
+	mu      sync.Mutex      // held for no I/O; guards these:
+	n       uint64          // committed exceptions; only the writer changes it
+	next    uint64          // the chunk Allocate gives
+	pending map[uint64]bool // chunks that Allocate gave; true: settled
+	merging bool            // the last change was a DropTail
 	valid   bool
 	broken  error
 }
 
 func newStore(dev blockdev.Device, g geometry) *Store {
 	return &Store{dev: dev, g: g, idx: newIndex(), area: make([]byte, g.bytes),
-		next: firstFree, pending: map[uint64]struct{}{}, valid: true}
+		next: firstFree, pending: map[uint64]bool{}, valid: true}
 }
 
 // Format makes an empty store. What was there before is no longer a store from
@@ -139,7 +140,7 @@ func (s *Store) Allocate() (new uint64, err error) {
 	}
 	new = s.next
 	s.next = s.g.after(new)
-	s.pending[new] = struct{}{}
+	s.pending[new] = false
 	return new, nil
 }
 
