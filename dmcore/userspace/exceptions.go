@@ -12,14 +12,15 @@ import (
 // exceptions is an exception store in use: what is handed over when one target
 // takes the place of another on the same COW device.
 //
-// New exceptions are made by one goroutine at a time, which exists while there
-// are requests. It takes all that wait as one batch: allocate, copy, commit,
-// answer. What arrives meanwhile is the next batch, so that many writers share
-// the two syncs of a commit.
+// New exceptions are made in batches, each by a goroutine. A batch takes all that
+// waits, so that many writers share the two syncs of a commit, and the next one
+// copies and settles its data while this one's list is committed:
 //
-//	write ──missing──▶ queue ──▶ batch: allocate ─ copy ─ commit ──▶ answers
-//	write ──missing──▶   │                                    ▲
-//	write ──missing──▶ queue ──▶ next batch …                 └ seq odd
+//	write ──missing──▶ queue ──▶ batch: allocate ─ copy ─ settle ──▶ commit ──▶ answers
+//	write ──missing──▶   │                                             ▲
+//	write ──missing──▶ queue ──▶ next batch: allocate ─ copy ─ settle ─┴▶ commit …
+//
+// Commits are in the order of allocation; seq is odd during one.
 type exceptions struct {
 	m     *Machine
 	store *cowstore.Store
@@ -30,10 +31,20 @@ type exceptions struct {
 
 	mu      sync.Mutex
 	queue   []*request
-	running bool
-	idle    sync.Cond // broadcast when running ends
+	copying bool      // a batch is not yet about to be committed; it takes the queue next
+	batches int       // not answered yet
+	last    *batch    // the last that is or was about to be committed; nil: all are
+	idle    sync.Cond // broadcast when batches becomes 0
 
-	buffers [][]byte // of the goroutine that runs the batches, for each worker
+	buffers [][]byte // of the batch that copies, for each worker
+}
+
+// batch is requests that are served together.
+type batch struct {
+	requests []*request
+	plan     planner
+	err      error         // why it cannot be committed
+	done     chan struct{} // closed when it was answered
 }
 
 func newExceptions(s *snapshot, store *cowstore.Store) *exceptions {
@@ -101,47 +112,89 @@ func (e *exceptions) submit(r *request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queue = append(e.queue, r)
-	if !e.running {
-		e.running = true
-		go e.work()
+	if !e.copying {
+		e.startLocked()
 	}
 }
 
-func (e *exceptions) work() {
-	for {
-		e.mu.Lock()
-		requests := e.queue
-		e.queue = nil
-		if len(requests) == 0 {
-			e.running = false
-			e.idle.Broadcast()
-			e.mu.Unlock()
-			return
-		}
-		e.mu.Unlock()
-		e.serve(requests)
-	}
+func (e *exceptions) startLocked() {
+	e.copying = true
+	e.batches++
+	go e.serve()
 }
 
 // rest waits until no batch runs.
 func (e *exceptions) rest() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for e.running {
+	for e.batches > 0 {
 		e.idle.Wait()
 	}
 }
 
-// serve makes one batch of the requests and answers them.
-func (e *exceptions) serve(requests []*request) {
-	err := dmcore.ErrIO
+// serve makes one batch of what waits and answers it.
+func (e *exceptions) serve() {
+	e.mu.Lock()
+	before := e.last
+	b := &batch{requests: e.queue, done: make(chan struct{})}
+	e.queue = nil
+	e.mu.Unlock()
+
+	b.err = e.prepare(b, before)
+	if before != nil {
+		<-before.done
+	}
+	e.mu.Lock()
+	e.last = b
+	if e.copying = false; len(e.queue) > 0 {
+		e.startLocked()
+	}
+	e.mu.Unlock()
+
+	e.commit(b)
+	close(b.done)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.batches--; e.batches == 0 {
+		e.last = nil
+		e.idle.Broadcast()
+	}
+}
+
+// prepare makes the data of a batch, durable.
+func (e *exceptions) prepare(b, before *batch) error {
+	if !e.valid.Load() {
+		return dmcore.ErrIO
+	}
+	s := e.host.Load()
+	b.plan = planner{e: e, length: s.length, new: map[uint64]uint64{}}
+	if before != nil {
+		b.plan.before = before.plan.new
+	}
+	for _, r := range b.requests {
+		if err := b.plan.add(r); err != nil {
+			return err
+		}
+	}
+	if err := e.copy(s, &b.plan); err != nil {
+		return err
+	}
+	return e.store.Settle(b.plan.list)
+}
+
+// commit makes the exceptions of a batch, if nothing went wrong before, and
+// answers its requests.
+func (e *exceptions) commit(b *batch) {
+	err := error(dmcore.ErrIO)
 	if e.valid.Load() {
-		err = e.batch(requests)
+		if err = b.err; err == nil {
+			err = e.commitList(b.plan.list)
+		}
 		if err != nil && e.m.closing.Load() {
 			// The devices below went away because the machine closes. That
 			// says nothing against the snapshot; but then the origin must not
 			// be overwritten either.
-			for _, r := range requests {
+			for _, r := range b.requests {
 				r.done <- err
 			}
 			return
@@ -150,13 +203,22 @@ func (e *exceptions) serve(requests []*request) {
 			e.invalidate()
 		}
 	}
-	for _, r := range requests {
+	for _, r := range b.requests {
 		if r.data != nil {
 			r.done <- err
 		} else {
 			r.done <- nil // the origin goes on, whatever becomes of the snapshot
 		}
 	}
+}
+
+func (e *exceptions) commitList(list []cowstore.Exception) error {
+	if len(list) == 0 {
+		return nil
+	}
+	e.seq.Add(1)
+	defer e.seq.Add(1)
+	return e.store.Commit(list)
 }
 
 // invalidate gives the snapshot up, for ever. That it cannot be written to a
@@ -166,23 +228,4 @@ func (e *exceptions) invalidate() {
 	e.valid.Store(false)
 	e.store.Invalidate()
 	e.host.Load().owner.raise()
-}
-
-func (e *exceptions) batch(requests []*request) error {
-	s := e.host.Load()
-	plan := planner{e: e, length: s.length, new: map[uint64]uint64{}}
-	for _, r := range requests {
-		if err := plan.add(r); err != nil {
-			return err
-		}
-	}
-	if err := e.copy(s, &plan); err != nil {
-		return err
-	}
-	if len(plan.list) == 0 {
-		return nil
-	}
-	e.seq.Add(1)
-	defer e.seq.Add(1)
-	return e.store.Commit(plan.list)
 }

@@ -17,6 +17,7 @@ const copyBuffer = 1 << 20
 type planner struct {
 	e      *exceptions
 	length int64
+	before map[uint64]uint64 // of the batch before, which may not be committed yet
 	new    map[uint64]uint64 // of this batch
 	list   []cowstore.Exception
 	copies []copying
@@ -55,6 +56,9 @@ func (p *planner) addChunk(r *request, c uint64) error {
 		whole.data, whole.dataAt = r.data[lo-r.base:hi-r.base], lo-start
 	}
 	new, there := e.store.Lookup(c)
+	if !there {
+		new, there = p.before[c]
+	}
 	if !there {
 		new, there = p.new[c]
 	}
