@@ -154,6 +154,7 @@ func (f *Facts) mergeable(s *Set, b *Blockers) {
 			if err := vg.Clone().StartMerge(m.Snapshot.LV); err != nil {
 				*b = append(*b, err)
 			}
+			f.roomForMerge(s, m, b)
 		}
 	}
 }
