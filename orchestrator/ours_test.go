@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"testing"
 
+	"cowhand/hypervisor"
 	"cowhand/orchestrator"
 )
 
@@ -62,4 +63,15 @@ func TestStepsStopOnlyOurs(t *testing.T) {
 		}
 	}
 	h.want("nothing was touched", before)
+}
+
+// A guest that somebody paused, or its hypervisor after an I/O error, is cut as
+// it stands and stays paused.
+func TestSnapshotOfPausedGuest(t *testing.T) {
+	for _, mode := range []orchestrator.Mode{orchestrator.ModePause, orchestrator.ModeLive} {
+		h := newHost(t)
+		h.setState("web1", hypervisor.Paused)
+		h.run(h.facts().PlanSnapshot(orchestrator.SnapshotRequest{Guest: "web1", Set: "x", Mode: mode, CutOptions: h.cut()}))
+		h.want(string(mode), "web1 paused; set x snapshot paused 2; data=1 data.x=1 web1=1 web1.x=1")
+	}
 }

@@ -1,6 +1,10 @@
 package orchestrator
 
-import "time"
+import (
+	"time"
+
+	"cowhand/hypervisor"
+)
 
 // Mode is what a snapshot does to a running guest.
 type Mode string
@@ -42,6 +46,9 @@ func (f *Facts) PlanSnapshot(r SnapshotRequest) (*Plan, error) {
 		p.Steps = []Step{save, cut}
 	case r.Mode == ModeShutdown:
 		p.Steps = []Step{save, &StopGuest{Guest: g.Name, Timeout: orPatience(r.Timeout), WasUp: true}, cut, &StartGuest{Guest: g.Name}}
+	case g.State == hypervisor.Paused: // by someone who will let it go on
+		set.Grade = GradePaused
+		p.Steps = []Step{save, cut}
 	case r.Mode == ModePause:
 		set.Grade = GradePaused
 		p.Steps = []Step{save, &PauseGuest{Guest: g.Name}, cut, &ResumeGuest{Guest: g.Name}}
