@@ -14,7 +14,7 @@ const exitCodes = `EXIT STATUS:
 // newApp is the table of commands.
 func newApp(h *host) *cli.App {
 	cli.AppHelpTemplate += "\n" + exitCodes + "\n"
-	return &cli.App{
+	app := &cli.App{
 		Name:    "cowhand",
 		Usage:   "run libvirt guests on snapshots of their LVM volumes: try, clone, roll back",
 		Version: version,
@@ -23,7 +23,7 @@ func newApp(h *host) *cli.App {
 		EnableBashCompletion: true,
 		HideHelpCommand:      false,
 		ExitErrHandler:       func(*cli.Context, error) {},
-		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) },
+		OnUsageError:         misused,
 		CommandNotFound:      func(c *cli.Context, name string) { h.unknown = name },
 		Flags:                globalFlags(),
 		Before:               h.configure,
@@ -36,6 +36,18 @@ func newApp(h *host) *cli.App {
 			recoverCommand(h),
 			engineCommand(h), lvmCommand(h), dmCommand(h),
 		},
+	}
+	eachCommand(app.Commands, func(c *cli.Command) { c.OnUsageError = misused })
+	return app
+}
+
+// misused is an unknown flag, or a value that is none for its flag.
+func misused(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) }
+
+func eachCommand(list []*cli.Command, f func(*cli.Command)) {
+	for _, c := range list {
+		f(c)
+		eachCommand(c.Subcommands, f)
 	}
 }
 

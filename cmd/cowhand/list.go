@@ -39,7 +39,7 @@ func guestsCommand(h *host) *cli.Command {
 						r["volume"] = d.LV.String()
 						r["size"] = sizeOf(f, d.LV)
 					}
-					var sets []string
+					sets := []string{}
 					for _, s := range f.Sets {
 						if slices.ContainsFunc(s.Members, func(m orchestrator.Member) bool { return d.OnLV && m.Origin == d.LV }) {
 							sets = append(sets, s.Name)

@@ -39,9 +39,13 @@ func (h *host) print(t table) error {
 	}
 	switch h.output {
 	case "json":
-		rows := t.Rows
-		if rows == nil {
-			rows = []row{}
+		rows := []row{} // every field in every row, so that readers need not ask
+		for _, r := range t.Rows {
+			full := row{}
+			for _, c := range t.Columns {
+				full[c.Field] = r[c.Field]
+			}
+			rows = append(rows, full)
 		}
 		enc := json.NewEncoder(h.stdout)
 		enc.SetIndent("", "  ")
