@@ -66,7 +66,7 @@ func (f *Files) definition(set, guest string) string {
 
 func (f *Files) saveDefinition(set, guest, xml string) error {
 	path := f.definition(set, guest)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	return durable.WriteFile(path, []byte(xml), 0o600)

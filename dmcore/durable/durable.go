@@ -10,6 +10,7 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -48,6 +49,28 @@ func fill(f *os.File, data []byte, perm os.FileMode) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// MkdirAll makes a directory, and those above it that are missing; they are
+// durable when it returns. One that is there is left as it is.
+func MkdirAll(path string, perm os.FileMode) error {
+	path = filepath.Clean(path)
+	err := os.Mkdir(path, perm)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := MkdirAll(filepath.Dir(path), perm); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, perm)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if st, e := os.Stat(path); e == nil && st.IsDir() {
+			err = nil // its maker may have died before it was durable
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
 }
 
 // SyncDir makes the names in a directory durable: what was created, renamed or

@@ -170,3 +170,21 @@ func TestAppendFails(t *testing.T) {
 		t.Errorf("SyncDir of none: %v", err)
 	}
 }
+
+func TestMkdirAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 {
+		if err := MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "c")} {
+		if err := MkdirAll(path, 0o700); err == nil {
+			t.Errorf("%s was made", path)
+		}
+	}
+}

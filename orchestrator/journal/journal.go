@@ -24,10 +24,10 @@ type Dir struct{ path string }
 
 // Open returns the folder, and makes it where it is missing.
 func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(filepath.Join(path, "done"), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(path, "done"), 0o700); err != nil {
 		return nil, err
 	}
-	return &Dir{path}, durable.SyncDir(path)
+	return &Dir{path}, durable.SyncDir(filepath.Dir(path))
 }
 
 // Run is a journal that is open for writing. It is not safe for concurrent use.
