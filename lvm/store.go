@@ -58,8 +58,9 @@ type Volume struct {
 	Used       bool   // belongs to a group, even if that was not found
 	Areas      int    // metadata areas
 	AreasInUse int
-	AreaSize   int64 // bytes, of the smallest
-	AreaFree   int64 // bytes by which the text of its group may grow there
+	AreaSize   int64          // bytes, of the smallest
+	AreaFree   int64          // bytes by which the text of its group may grow there
+	Start      dmcore.Sectors // where extents begin
 }
 
 // List names the groups that [Store.Load] would return, in order.
@@ -292,6 +293,9 @@ func (f *found) volume(d *disk) Volume {
 	v := Volume{Path: d.path, ID: d.id, Size: dmcore.Sectors(d.size / dmcore.SectorSize), Used: d.label.Used(), Areas: len(d.areas)}
 	if g := f.owner[d.id]; g != nil {
 		v.VG, v.Used = g.vg.Name, true
+	}
+	if len(d.label.Data) > 0 {
+		v.Start = dmcore.Sectors(d.label.Data[0].Offset / dmcore.SectorSize)
 	}
 	for i, a := range d.areas {
 		if size := int64(a.at.Size); i == 0 || size < v.AreaSize {

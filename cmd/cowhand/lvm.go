@@ -41,7 +41,7 @@ const lvmCommon = `yes|y force|f quiet|q verbose|v debug|d test|t help|h,longhel
 
 // lvmVerbs are the commands there are.
 func lvmVerbs() []lvmVerb {
-	return slices.Concat(lvmVolumeVerbs(), lvmMergeVerbs(), lvmGroupVerbs(), lvmDeviceVerbs(), lvmReportVerbs())
+	return slices.Concat(lvmVolumeVerbs(), lvmMergeVerbs(), lvmGroupVerbs(), lvmDeviceVerbs(), lvmReportVerbs(), lvmDisplayVerbs())
 }
 
 // lvmCommand is LVM2's command line on our engine; it parses its own flags,
@@ -142,6 +142,9 @@ func (r *lvmRun) main(ctx context.Context, args []string) (err error) {
 	if r.args.has("help") {
 		return r.help()
 	}
+	if err := r.args.check(); err != nil {
+		return err
+	}
 	if r.args.has("devices") {
 		r.Devices = nil
 		for _, list := range r.args.all("devices") {
@@ -156,7 +159,7 @@ func (r *lvmRun) main(ctx context.Context, args []string) (err error) {
 
 // reports tells a command that changes nothing.
 func (r *lvmRun) reports() bool {
-	return slices.ContainsFunc(lvmReportVerbs(), func(v lvmVerb) bool { return v.name == r.verb.name })
+	return slices.ContainsFunc(slices.Concat(lvmReportVerbs(), lvmDisplayVerbs()), func(v lvmVerb) bool { return v.name == r.verb.name })
 }
 
 func (r *lvmRun) help() error {

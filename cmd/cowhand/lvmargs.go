@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"cowhand/lvm"
 )
 
 // lvmOption is a flag of one of LVM2's commands. One letter may mean different
@@ -137,6 +140,54 @@ func lvmLong(options map[string]*lvmOption, name string) (*lvmOption, error) {
 	return one, nil
 }
 
+// tags are the values of --addtag or --deltag, which may begin with "@".
+func (a *lvmArgs) tags(name string) []string {
+	var tags []string
+	for _, t := range a.all(name) {
+		tags = append(tags, strings.TrimPrefix(t, "@"))
+	}
+	return tags
+}
+
+// check looks at values that are alike for all commands.
+func (a *lvmArgs) check() error {
+	for _, flag := range []string{"addtag", "deltag"} {
+		for _, t := range a.tags(flag) {
+			if lvm.CheckTag(t) != nil {
+				return lvmValue(flag, t)
+			}
+		}
+	}
+	for _, flag := range []string{"zero", "wipesignatures"} {
+		if _, err := a.yesNo(flag, true); err != nil {
+			return err
+		}
+	}
+	for flag, harmless := range lvmHarmless {
+		if v := a.get(flag); a.has(flag) && !slices.Contains(strings.Fields(harmless), v) {
+			return fmt.Errorf("--%s %s: %w", flag, v, errors.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// lvmHarmless are flags for what cannot be done here, and the values that do
+// not ask for it.
+var lvmHarmless = map[string]string{
+	"contiguous":        "n",
+	"setactivationskip": "n",
+	"setautoactivation": "y",
+	"persistent":        "n",
+	"alloc":             "normal inherit cling anywhere",
+	"activationmode":    "complete degraded",
+	"minor":             "",
+	"major":             "",
+	"poolmetadatasize":  "",
+	"vgmetadatacopies":  "unmanaged 0",
+	"metadatatype":      "2 lvm2",
+	"labelsector":       "1",
+}
+
 // yesNo reads the value of flags such as -Z and -W.
 func (a *lvmArgs) yesNo(name string, otherwise bool) (bool, error) {
 	if !a.has(name) {
@@ -175,7 +226,7 @@ func (a *lvmArgs) activation(otherwise bool) (on, auto bool, err error) {
 	}
 }
 
-// lvmNumber reads a count.
+// number reads a count.
 func (a *lvmArgs) number(name string, otherwise, least, most int) (int, error) {
 	if !a.has(name) {
 		return otherwise, nil

@@ -1,250 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"cowhand/dmcore"
 	"cowhand/lvm"
 )
-
-// lvmRow is what one line of a report is about; what it is not about is nil.
-type lvmRow struct {
-	units lvmUnits
-	group *lvmGroup
-	lv    *lvm.LV
-	state lvm.LVState
-	seg   *lvm.Segment
-	pv    *lvm.PV
-	dev   *lvm.Volume // the device of pv
-	run   *lvm.Run    // of extents on pv, in use or free
-}
-
-// lvmGroup is a group with what is looked up often.
-type lvmGroup struct {
-	*lvm.VG
-	byCOW    map[string]*lvm.Segment
-	byOrigin map[string][]*lvm.Segment
-	shown    map[string]bool
-	helpers  map[string]bool
-	free     map[string]lvm.Extents // by physical volume
-	devs     []lvm.Volume
-}
-
-func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume) *lvmGroup {
-	g := &lvmGroup{VG: vg, byCOW: map[string]*lvm.Segment{}, byOrigin: map[string][]*lvm.Segment{}, shown: map[string]bool{},
-		helpers: map[string]bool{}, free: map[string]lvm.Extents{}}
-	for _, lv := range vg.LVs {
-		for _, s := range lv.Segments {
-			if s.COW != "" {
-				g.byCOW[s.COW], g.helpers[lv.Name] = s, true
-				g.byOrigin[s.Origin] = append(g.byOrigin[s.Origin], s)
-			}
-		}
-	}
-	for _, lv := range vg.ShownLVs() {
-		g.shown[lv.Name] = true
-	}
-	for _, r := range vg.FreeRuns() {
-		g.free[r.PV] += r.Count
-	}
-	for _, d := range pvs {
-		if vg.PVByID(d.ID) != nil {
-			g.devs = append(g.devs, d)
-		}
-	}
-	return g
-}
-
-// origin is the name of what a volume is a snapshot of.
-func (g *lvmGroup) origin(lv *lvm.LV) string {
-	if s := g.byCOW[lv.Name]; s != nil {
-		return s.Origin
-	}
-	return ""
-}
-
-func (g *lvmGroup) merging(origin string) bool {
-	return slices.ContainsFunc(g.byOrigin[origin], func(s *lvm.Segment) bool { return s.Merging })
-}
-
-func (g *lvmGroup) partial() bool {
-	return slices.ContainsFunc(g.PVs, func(pv *lvm.PV) bool { return pv.Missing() })
-}
-
-// The kinds of columns.
-
-func lvmText(need lvmNeed, name, title string, width int, f func(*lvmRow) string) lvmColumn {
-	return lvmColumn{name, title, false, width, need, func(r *lvmRow) lvmCell { return lvmCell{text: f(r)} }}
-}
-
-func lvmCount(need lvmNeed, name, title string, width int, f func(*lvmRow) int64) lvmColumn {
-	return lvmColumn{name, title, true, width, need, func(r *lvmRow) lvmCell {
-		n := f(r)
-		return lvmCell{text: fmt.Sprint(n), number: float64(n), isNum: true}
-	}}
-}
-
-func lvmLength(need lvmNeed, name, title string, f func(*lvmRow) uint64) lvmColumn {
-	return lvmColumn{name, title, true, 0, need, func(r *lvmRow) lvmCell {
-		n := f(r)
-		return lvmCell{text: r.units.String(n), number: float64(n), isNum: true}
-	}}
-}
-
-// lvmFlag shows a word where something is so.
-func lvmFlag(need lvmNeed, name, title, word string, width int, f func(*lvmRow) bool) lvmColumn {
-	return lvmColumn{name, title, true, width, need, func(r *lvmRow) lvmCell {
-		if f(r) {
-			return lvmCell{text: word}
-		}
-		return lvmCell{}
-	}}
-}
-
-// lvmLive is lvmFlag of what the engine knows.
-func lvmLive(name, title, word string, width int, f func(*lvmRow) bool) lvmColumn {
-	return lvmColumn{name, title, true, width, lvmOfLV, func(r *lvmRow) lvmCell {
-		switch {
-		case !r.state.Known:
-			return lvmCell{text: "unknown"}
-		case f(r):
-			return lvmCell{text: word}
-		}
-		return lvmCell{}
-	}}
-}
-
-func lvmTags(need lvmNeed, name, title string, f func(*lvmRow) []string) lvmColumn {
-	return lvmColumn{name, title, false, 0, need, func(r *lvmRow) lvmCell {
-		tags := f(r)
-		return lvmCell{text: strings.Join(tags, ","), list: tags}
-	}}
-}
-
-func lvmPart(name, title string, width int, f func(*lvmRow) (float64, bool)) lvmColumn {
-	return lvmColumn{name, title, true, width, lvmOfLV, func(r *lvmRow) lvmCell {
-		p, ok := f(r)
-		if !ok {
-			return lvmCell{number: -1, isNum: true}
-		}
-		return lvmCell{text: lvmPercent(p), number: p, isNum: true}
-	}}
-}
-
-func bytesOf(s dmcore.Sectors) uint64 { return uint64(s.Bytes()) }
-
-// lvmGroupColumns are about groups. Of a physical volume in no group they show
-// nothing.
-func lvmGroupColumns() []lvmColumn {
-	const of = lvmOfVG
-	columns := []lvmColumn{
-		lvmText(of, "vg_fmt", "Fmt", 4, func(r *lvmRow) string { return "lvm2" }),
-		lvmText(of, "vg_uuid", "VG UUID", 38, func(r *lvmRow) string { return r.group.ID.Dashed() }),
-		lvmText(of, "vg_name", "VG", 0, func(r *lvmRow) string { return r.group.Name }),
-		lvmText(of, "vg_attr", "Attr", 5, func(r *lvmRow) string { return vgAttr(r.group) }),
-		lvmText(of, "vg_permissions", "VPerms", 10, func(r *lvmRow) string {
-			if r.group.Writable() {
-				return "writeable"
-			}
-			return "read-only"
-		}),
-		lvmFlag(of, "vg_extendable", "Extendable", "extendable", 0, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "RESIZEABLE") }),
-		lvmFlag(of, "vg_exported", "Exported", "exported", 10, func(r *lvmRow) bool { return r.group.Exported() }),
-		lvmFlag(of, "vg_partial", "Partial", "partial", 10, func(r *lvmRow) bool { return r.group.partial() }),
-		lvmText(of, "vg_allocation_policy", "AllocPol", 10, func(r *lvmRow) string { return "normal" }),
-		lvmFlag(of, "vg_clustered", "Clustered", "clustered", 10, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "CLUSTERED") }),
-		lvmFlag(of, "vg_shared", "Shared", "shared", 7, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "SHARED") }),
-		lvmLength(of, "vg_size", "VSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Sectors(r.group.TotalExtents())) }),
-		lvmLength(of, "vg_free", "VFree", func(r *lvmRow) uint64 { return bytesOf(r.group.Sectors(r.group.FreeExtents())) }),
-		lvmText(of, "vg_sysid", "SYS ID", 0, func(r *lvmRow) string { return r.group.SystemID }),
-		lvmText(of, "vg_systemid", "System ID", 0, func(r *lvmRow) string { return r.group.SystemID }),
-		lvmText(of, "vg_lock_type", "LockType", 0, func(r *lvmRow) string { return r.group.LockType }),
-		lvmLength(of, "vg_extent_size", "Ext", func(r *lvmRow) uint64 { return bytesOf(r.group.ExtentSize) }),
-		lvmCount(of, "vg_extent_count", "#Ext", 0, func(r *lvmRow) int64 { return int64(r.group.TotalExtents()) }),
-		lvmCount(of, "vg_free_count", "Free", 0, func(r *lvmRow) int64 { return int64(r.group.FreeExtents()) }),
-		lvmCount(of, "max_lv", "MaxLV", 0, func(r *lvmRow) int64 { return int64(r.group.MaxLV) }),
-		lvmCount(of, "max_pv", "MaxPV", 0, func(r *lvmRow) int64 { return int64(r.group.MaxPV) }),
-		lvmCount(of, "pv_count", "#PV", 0, func(r *lvmRow) int64 { return int64(len(r.group.PVs)) }),
-		lvmCount(of, "vg_missing_pv_count", "#PV Missing", 0, func(r *lvmRow) (n int64) {
-			for _, pv := range r.group.PVs {
-				if pv.Missing() {
-					n++
-				}
-			}
-			return n
-		}),
-		lvmCount(of, "lv_count", "#LV", 0, func(r *lvmRow) int64 { return int64(len(r.group.shown)) }),
-		lvmCount(of, "snap_count", "#SN", 0, func(r *lvmRow) int64 { return int64(len(r.group.byCOW)) }),
-		lvmCount(of, "vg_seqno", "Seq", 0, func(r *lvmRow) int64 { return int64(r.group.Seqno) }),
-		lvmTags(of, "vg_tags", "VG Tags", func(r *lvmRow) []string { return r.group.Tags }),
-		lvmText(of, "vg_profile", "VProfile", 0, func(*lvmRow) string { return "" }),
-		lvmCount(of, "vg_mda_count", "#VMda", 0, func(r *lvmRow) (n int64) {
-			for _, d := range r.group.devs {
-				n += int64(d.Areas)
-			}
-			return n
-		}),
-		lvmCount(of, "vg_mda_used_count", "#VMdaUse", 0, func(r *lvmRow) (n int64) {
-			for _, d := range r.group.devs {
-				n += int64(d.AreasInUse)
-			}
-			return n
-		}),
-		lvmLength(of, "vg_mda_free", "VMdaFree", func(r *lvmRow) uint64 {
-			return leastArea(r.group.devs, func(d lvm.Volume) int64 { return d.AreaFree })
-		}),
-		lvmLength(of, "vg_mda_size", "VMdaSize", func(r *lvmRow) uint64 {
-			return leastArea(r.group.devs, func(d lvm.Volume) int64 { return d.AreaSize })
-		}),
-		lvmText(of, "vg_mda_copies", "#VMdaCps", 9, func(*lvmRow) string { return "unmanaged" }),
-	}
-	for i, c := range columns {
-		columns[i].show = func(r *lvmRow) lvmCell {
-			if r.group == nil {
-				return lvmCell{}
-			}
-			return c.show(r)
-		}
-	}
-	return columns
-}
-
-func leastArea(devs []lvm.Volume, of func(lvm.Volume) int64) uint64 {
-	least, any := int64(0), false
-	for _, d := range devs {
-		if n := of(d); d.Areas > 0 && (!any || n < least) {
-			least, any = n, true
-		}
-	}
-	return uint64(max(least, 0))
-}
-
-// vgAttr is the six characters of vg_attr (lvm2 2.03.16, lib/metadata/vg.c,
-// vg_attr_dup).
-func vgAttr(g *lvmGroup) string {
-	a := []byte("r---n-")
-	if g.Writable() {
-		a[0] = 'w'
-	}
-	if slices.Contains(g.Status, "RESIZEABLE") {
-		a[1] = 'z'
-	}
-	if g.Exported() {
-		a[2] = 'x'
-	}
-	if g.partial() {
-		a[3] = 'p'
-	}
-	switch {
-	case slices.Contains(g.Status, "CLUSTERED"):
-		a[5] = 'c'
-	case g.LockType != "" && g.LockType != "none":
-		a[5] = 's'
-	}
-	return string(a)
-}
 
 // lvmVolumeColumns are about volumes.
 func lvmVolumeColumns() []lvmColumn {
@@ -324,7 +86,6 @@ func lvmVolumeColumns() []lvmColumn {
 			for _, s := range r.group.byOrigin[r.lv.Name] {
 				names = append(names, s.COW)
 			}
-			slices.Sort(names)
 			return strings.Join(names, ",")
 		}),
 		lvmText(of, "move_pv", "Move", 0, none),
@@ -362,10 +123,10 @@ func lvmVolumeColumns() []lvmColumn {
 		}),
 		lvmText(of, "lv_permissions", "LPerms", 8, func(r *lvmRow) string {
 			switch {
-			case !r.state.Known:
-				return "unknown"
 			case !r.lv.Writable():
 				return "read-only"
+			case !r.state.Known:
+				return "unknown"
 			case r.state.Exists && r.state.Info.ReadOnly:
 				return "read-only-override"
 			}
@@ -398,19 +159,6 @@ func lvmVolumeColumns() []lvmColumn {
 	return lvmWhere(columns, func(r *lvmRow) bool { return r.lv != nil })
 }
 
-// lvmWhere has columns show nothing of rows that are not about their thing.
-func lvmWhere(columns []lvmColumn, is func(*lvmRow) bool) []lvmColumn {
-	for i, c := range columns {
-		columns[i].show = func(r *lvmRow) lvmCell {
-			if !is(r) {
-				return lvmCell{}
-			}
-			return c.show(r)
-		}
-	}
-	return columns
-}
-
 // lvTime is when a volume was made, in the time zone of who looks.
 func lvTime(lv *lvm.LV) string {
 	return lv.CreationTime.Local().Format("2006-01-02 15:04:05 -0700")
@@ -418,10 +166,13 @@ func lvTime(lv *lvm.LV) string {
 
 func lvRole(r *lvmRow) string {
 	role := "public"
-	if !r.group.shown[r.lv.Name] {
+	if !r.group.shown[r.lv.Name] && r.group.byCOW[r.lv.Name] == nil {
 		role = "private"
 	}
-	if len(r.group.byOrigin[r.lv.Name]) > 0 {
+	switch n := len(r.group.byOrigin[r.lv.Name]); {
+	case n > 1:
+		role += ",origin,thickorigin,multithickorigin"
+	case n == 1:
 		role += ",origin,thickorigin"
 	}
 	if r.group.byCOW[r.lv.Name] != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,13 +14,18 @@ import (
 // lvmGroupName reads the name of a group: "vg", "/dev/vg".
 func lvmGroupName(word string) (string, error) {
 	vg, lv, err := lvm.SplitName(strings.TrimRight(word, "/"))
-	if err != nil {
-		return "", usagef("%s", err)
+	if err == nil && lv != "" {
+		err = fmt.Errorf("%q: want a volume group: %w", word, lvm.ErrInvalid)
 	}
-	if lv != "" {
-		return "", usagef("%q: want a volume group", word)
+	return vg, err
+}
+
+// lvmNewName checks the name of a volume to be.
+func lvmNewName(vg, lv string) error {
+	if err := errors.Join(lvm.CheckLVName(vg, lv), lvm.CheckReserved(lv)); err != nil {
+		return usagef("%s", err)
 	}
-	return vg, nil
+	return nil
 }
 
 // lvmRef reads the name of a volume: "vg/lv", "/dev/vg/lv",
@@ -75,7 +81,7 @@ func lvmVolumes(ctx context.Context, e *lvm.Engine, words []string) ([]lvmFound,
 	for _, word := range words {
 		if tag, ok := strings.CutPrefix(word, "@"); ok {
 			if err := lvm.CheckTag(tag); err != nil {
-				return nil, usagef("%s", err)
+				return nil, err
 			}
 			groups, err := e.Groups(ctx)
 			if err != nil {
@@ -94,7 +100,7 @@ func lvmVolumes(ctx context.Context, e *lvm.Engine, words []string) ([]lvmFound,
 		}
 		name, lv, err := lvm.SplitName(strings.TrimRight(word, "/"))
 		if err != nil {
-			return nil, usagef("%s", err)
+			return nil, err
 		}
 		vg, err := e.Group(ctx, name)
 		if err != nil {

@@ -61,7 +61,7 @@ func (l lvmLayout) print(w io.Writer, rows [][]lvmCell) error {
 		return nil
 	}
 	var lines [][]string
-	if !l.noHeadings && !l.prefixes {
+	if !l.noHeadings {
 		var titles []string
 		for _, c := range l.columns {
 			titles = append(titles, c.title)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cowhand/lvm"
@@ -28,6 +29,9 @@ func lvmSegmentColumns() []lvmColumn {
 		lvmLength(of, "stripe_size", "Stripe", func(r *lvmRow) uint64 { return bytesOf(r.seg.StripeSize) }),
 		lvmLength(of, "region_size", "Region", func(*lvmRow) uint64 { return 0 }),
 		lvmLength(of, "chunk_size", "Chunk", func(r *lvmRow) uint64 {
+			if r.lv == nil {
+				return 0
+			}
 			if s := r.group.byCOW[r.lv.Name]; s != nil {
 				return bytesOf(s.ChunkSize)
 			}
@@ -105,7 +109,7 @@ func lvmDeviceColumns() []lvmColumn {
 	}
 	bytes := func(of func(*lvm.Volume) int64) func(*lvmRow) uint64 {
 		n := dev(of)
-		return func(r *lvmRow) uint64 { return uint64(n(r)) }
+		return func(r *lvmRow) uint64 { return wholeSectors(n(r)) }
 	}
 	return lvmWhere([]lvmColumn{
 		lvmText(of, "pv_fmt", "Fmt", 4, func(*lvmRow) string { return "lvm2" }),
@@ -122,10 +126,10 @@ func lvmDeviceColumns() []lvmColumn {
 			}
 			return r.dev.Path
 		}),
-		lvmLength(of, "pv_mda_free", "PMdaFree", bytes(func(d *lvm.Volume) int64 { return d.AreaFree })),
-		lvmLength(of, "pv_mda_size", "PMdaSize", bytes(func(d *lvm.Volume) int64 { return d.AreaSize })),
+		lvmWide(9, of, "pv_mda_free", "PMdaFree", bytes(func(d *lvm.Volume) int64 { return d.AreaFree })),
+		lvmWide(9, of, "pv_mda_size", "PMdaSize", bytes(func(d *lvm.Volume) int64 { return d.AreaSize })),
 		lvmCount(of, "pv_ext_vsn", "PExtVsn", 0, func(*lvmRow) int64 { return 2 }),
-		lvmLength(of, "pe_start", "1st PE", func(r *lvmRow) uint64 { return bytesOf(r.pv.PEStart) }),
+		lvmWide(7, of, "pe_start", "1st PE", func(r *lvmRow) uint64 { return bytesOf(r.pv.PEStart) }),
 		lvmLength(of, "pv_size", "PSize", size),
 		lvmLength(of, "pv_free", "PFree", free),
 		lvmLength(of, "pv_used", "Used", func(r *lvmRow) uint64 { return size(r) - free(r) }),
@@ -153,7 +157,7 @@ func lvmDeviceColumns() []lvmColumn {
 func pvAttr(r *lvmRow) string {
 	a := []byte("---")
 	switch {
-	case r.group != nil && r.pv.Allocatable():
+	case r.group != nil && slices.Contains(r.pv.Status, "ALLOCATABLE"):
 		a[0] = 'a'
 	case r.group == nil && r.dev != nil && r.dev.Used:
 		a[0] = 'u'

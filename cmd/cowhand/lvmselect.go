@@ -53,7 +53,7 @@ func lvmComparison(columns []lvmColumn, prefix, term string) (func(*lvmRow) bool
 	value = strings.Trim(value, `"'{}[]`)
 	c, ok := lvmFindColumn(columns, name, prefix)
 	if !ok {
-		return nil, usagef("unrecognised selection field: %s", name)
+		return nil, &unknownColumn{name}
 	}
 	number, isNum := lvmSelectNumber(value)
 	order := func(r *lvmRow) int {

@@ -28,15 +28,6 @@ func lvmParseUnits(s string) (lvmUnits, error) {
 }
 
 func (u lvmUnits) String(bytes uint64) string {
-	if bytes == 0 {
-		switch {
-		case u.noSuffix:
-			return "0"
-		case u.long:
-			return "0   "
-		}
-		return "0 "
-	}
 	lower := u.unit | 0x20
 	base, upper := uint64(1024), u.unit != lower
 	if upper {
@@ -47,6 +38,9 @@ func (u lvmUnits) String(bytes uint64) string {
 		return u.suffixed(strconv.FormatUint(bytes, 10), "B", " B")
 	case 's':
 		return u.suffixed(strconv.FormatUint(bytes/dmcore.SectorSize, 10), "S", " Se")
+	}
+	if bytes == 0 {
+		return u.suffixed("0", " ", "   ")
 	}
 	at, scale := 0, uint64(1)
 	human := lower == 'h' || lower == 'r'

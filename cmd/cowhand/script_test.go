@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -27,6 +29,10 @@ func TestMain(m *testing.M) {
 //	write VG/LV BYTE OFFSET LENGTH  over NBD
 //	reads VG/LV BYTE OFFSET LENGTH
 //	hold VG/LV, release VG/LV       keep a volume open
+//	loops FILE...                   block devices LOOP1, LOOP2…, and an LVM_SYSTEM_DIR that knows no others
+//	same REPORT ARGS...             lvm2 prints the same, without a device mapper
+//
+// and the condition [loops]: there are loop devices.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
@@ -39,6 +45,16 @@ func TestScript(t *testing.T) {
 			"reads":   scriptReads,
 			"hold":    scriptHold,
 			"release": scriptRelease,
+			"loops":   scriptLoops,
+			"same":    scriptSame,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "loops" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			_, err := exec.LookPath("losetup")
+			_, missing := os.Stat("/dev/loop-control")
+			return os.Geteuid() == 0 && err == nil && missing == nil, nil
 		},
 	})
 }
@@ -85,14 +101,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		got = exit.ExitCode()
-	}
+	got := exitOf(ts.Exec(args[1], args[2:]...))
 	ts.Logf("[exit %d]", got)
 	if got != want {
 		ts.Fatalf("%s ended with %d, want %d", strings.Join(args[1:], " "), got, want)
@@ -161,4 +170,64 @@ func scriptRelease(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(conns[args[0]].disconnect())
 	delete(conns, args[0])
+}
+
+// scriptLoops makes loop devices of image files, for lvm2 and for us.
+func scriptLoops(ts *testscript.TestScript, neg bool, args []string) {
+	var filter []string
+	for i, file := range args {
+		out, err := exec.Command("losetup", "--find", "--show", ts.MkAbs(file)).Output()
+		ts.Check(err)
+		dev := strings.TrimSpace(string(out))
+		ts.Defer(func() {
+			if out, err := exec.Command("losetup", "--detach", dev).CombinedOutput(); err != nil {
+				ts.Logf("losetup --detach %s: %v: %s", dev, err, out)
+			}
+		})
+		ts.Setenv(fmt.Sprintf("LOOP%d", i+1), dev)
+		filter = append(filter, fmt.Sprintf("%q", "a|^"+dev+"$|"))
+	}
+	dir := ts.MkAbs("lvm2")
+	ts.Check(os.MkdirAll(filepath.Join(dir, "lock"), 0o700))
+	conf := fmt.Sprintf(`devices { use_devicesfile=0 filter=[%s,"r|.*|"] }
+global { locking_dir=%q event_activation=0 }
+activation { udev_sync=0 udev_rules=0 monitoring=0 }
+backup { backup=0 archive=0 }
+`, strings.Join(filter, ","), filepath.Join(dir, "lock"))
+	ts.Check(os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(conf), 0o600))
+	ts.Setenv("LVM_SYSTEM_DIR", dir)
+	ts.Setenv("LVM_SUPPRESS_FD_WARNINGS", "1")
+}
+
+// scriptSame compares a report with lvm2's.
+func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 || neg {
+		ts.Fatalf("usage: same REPORT ARGS...")
+	}
+	args = append(args, "--driverloaded", "n")
+	theirs := make(chan string)
+	go func() { theirs <- output(ts, "lvm", args) }()
+	ours := output(ts, "cowhand", append([]string{"lvm"}, args...))
+	if diff := cmp.Diff(strings.Split(<-theirs, "\n"), strings.Split(ours, "\n")); diff != "" {
+		ts.Fatalf("%s (-lvm2 +us):\n%s", strings.Join(args, " "), diff)
+	}
+}
+
+// output is what a program prints and how it ends, with the script's settings.
+func output(ts *testscript.TestScript, name string, args []string) string {
+	cmd := exec.Command(name, args...)
+	cmd.Env = os.Environ()
+	for _, v := range []string{"LVM_SYSTEM_DIR", "COWHAND_DEVICES", "COWHAND_RUN_DIR", "COWHAND_STATE_DIR", "COWHAND_LOCK_DIR", "TZ"} {
+		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
+	}
+	out, err := cmd.Output()
+	return fmt.Sprintf("%s[exit %d]", out, exitOf(err))
+}
+
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
 }

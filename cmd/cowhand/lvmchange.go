@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cowhand/lvm"
+)
+
+func lvchange(ctx context.Context, r *lvmRun) error {
+	a := r.args
+	tags := a.has("addtag") || a.has("deltag")
+	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") {
+		return usagef("need one or more of: --activate, --addtag, --deltag, --permission, --refresh")
+	}
+	on, auto, err := a.activation(false)
+	if err != nil {
+		return err
+	}
+	readOnly, err := r.permission()
+	if err != nil {
+		return err
+	}
+	if len(a.words) == 0 {
+		return usagef("please give logical volume path(s)")
+	}
+	e, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := lvmVolumes(ctx, e, a.words)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range found {
+		for _, ref := range f.refs() {
+			changed := false
+			if a.has("permission") {
+				if f.vg.LV(ref.LV).Writable() == !readOnly {
+					kind := "writable"
+					if readOnly {
+						kind = "read only"
+					}
+					errs = append(errs, fmt.Errorf("logical volume %s is already %s: %w", ref, kind, lvm.ErrInvalid))
+					continue
+				}
+				if err := e.SetPermission(ctx, ref, !readOnly); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
+			if tags {
+				if err := e.Tag(ctx, ref, a.tags("addtag"), a.tags("deltag")); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
+			if changed {
+				r.say("Logical volume %s changed.", ref)
+			}
+		}
+		if a.has("activate") {
+			errs = append(errs, r.activateSome(ctx, e, f, on, auto))
+		}
+		if a.has("refresh") {
+			errs = append(errs, r.eachUnit(f.vg, f.lvs, func(ref lvm.Ref) error {
+				if err := e.Refresh(ctx, ref); err != nil {
+					return err
+				}
+				return r.followMerge(ctx, e, ref)
+			}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on, auto bool) error {
+	var lvs []*lvm.LV
+	states, err := e.States(ctx, f.vg)
+	if err != nil {
+		return err
+	}
+	for _, lv := range f.lvs {
+		if on && r.skipped(lv, auto) {
+			r.warn("Ignoring %s/%s, which is flagged to be skipped; -K activates it.", f.vg.Name, lv.Name)
+			continue
+		}
+		if seg := f.vg.Snapshot(lv.Name); seg != nil && seg.Merging {
+			return &lvm.Error{VG: f.vg.Name, LV: lv.Name, Op: "activate", Err: fmt.Errorf("it merges into %s, activate that: %w", seg.Origin, lvm.ErrMerging)}
+		}
+		origin := f.vg.Origin(lv.Name)
+		if !on && origin != nil && states[lv.Name].Active && !slices.ContainsFunc(f.lvs, func(l *lvm.LV) bool { return l.Name == origin.Name }) {
+			others := ""
+			if n := len(f.vg.Snapshots(origin.Name)) - 1; n > 0 {
+				others = fmt.Sprintf(" and %d other snapshot(s)", n)
+			}
+			if err := r.agreed(fmt.Sprintf("Change of snapshot %s will also change its origin %s%s. Proceed?", lv.Name, origin.Name, others)); err != nil {
+				return err
+			}
+		}
+		lvs = append(lvs, lv)
+	}
+	return r.eachUnit(f.vg, lvs, func(ref lvm.Ref) error { return r.activate(ctx, e, ref, on) })
+}
+
+// skipped tells a volume that is flagged to be left alone, unless -K is given.
+func (r *lvmRun) skipped(lv *lvm.LV, auto bool) bool {
+	return slices.Contains(lv.Flags, "ACTIVATION_SKIP") && !r.args.has("ignoreactivationskip") ||
+		auto && slices.Contains(lv.Flags, "NOAUTOACTIVATE")
+}
+
+func (r *lvmRun) activate(ctx context.Context, e *lvm.Engine, ref lvm.Ref, on bool) error {
+	if !on {
+		return e.Deactivate(ctx, ref)
+	}
+	if err := e.Activate(ctx, ref); err != nil {
+		return err
+	}
+	return r.followMerge(ctx, e, ref)
+}
+
+// eachUnit does something once for every origin with its snapshots.
+func (r *lvmRun) eachUnit(vg *lvm.VG, lvs []*lvm.LV, f func(lvm.Ref) error) error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, lv := range lvs {
+		unit, err := vg.Unit(lv.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !seen[unit[0].Name] {
+			seen[unit[0].Name] = true
+			errs = append(errs, f(lvm.Ref{VG: vg.Name, LV: unit[0].Name}))
+		}
+	}
+	return errors.Join(errs...)
+}

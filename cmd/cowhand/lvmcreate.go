@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"cowhand/dmcore"
+	"cowhand/lvm"
+)
+
+// sizeFlags reads -L or -l. A sign is told apart.
+func (r *lvmRun) sizeFlags() (s lvm.Size, more bool, err error) {
+	a := r.args
+	name := "size"
+	switch {
+	case a.has("size") && a.has("extents"):
+		return s, false, usagef("please specify either size or extents (not both)")
+	case a.has("extents"):
+		name = "extents"
+	case !a.has("size"):
+		return s, false, usagef("please specify either size or extents")
+	}
+	text, more := strings.CutPrefix(a.get(name), "+")
+	if strings.HasPrefix(text, "-") {
+		return s, false, usagef("--%s may not be negative", name)
+	}
+	if strings.Trim(text, "0.bBsSkKmMgGtTpPeE") == "" && strings.Contains(text, "0") {
+		return s, false, usagef("--%s may not be zero", name)
+	}
+	if name == "size" {
+		s, err = lvm.ParseSize(text)
+	} else {
+		s, err = lvm.ParseExtents(text)
+	}
+	if err != nil {
+		return s, false, usagef("%s", err)
+	}
+	return s, more, nil
+}
+
+// sectors reads a flag that is a length, in KiB if it bears no unit.
+func (r *lvmRun) sectors(name string) (dmcore.Sectors, error) {
+	if !r.args.has(name) {
+		return 0, nil
+	}
+	s, err := lvmSize(r.args.get(name), "k")
+	if err != nil {
+		return 0, lvmValue(name, r.args.get(name))
+	}
+	return dmcore.Sectors(s.Bytes / dmcore.SectorSize), nil
+}
+
+// permission reads -p.
+func (r *lvmRun) permission() (readOnly bool, err error) {
+	switch v := r.args.get("permission"); v {
+	case "r":
+		return true, nil
+	case "", "rw", "wr":
+		return false, nil
+	default:
+		return false, lvmValue("permission", v)
+	}
+}
+
+func lvcreate(ctx context.Context, r *lvmRun) error {
+	a := r.args
+	for _, flag := range []string{"thin", "thinpool", "virtualsize", "cache", "mirrors"} {
+		if a.has(flag) && a.get(flag) != "0" {
+			return fmt.Errorf("--%s: only linear and striped volumes and thick snapshots can be made: %w", flag, errors.ErrUnsupported)
+		}
+	}
+	snapshot := a.has("snapshot")
+	switch t := a.get("type"); t {
+	case "", "linear", "striped":
+	case "snapshot":
+		snapshot = true
+	default:
+		return fmt.Errorf("--type %s: only linear, striped and snapshot can be made: %w", t, errors.ErrUnsupported)
+	}
+	size, _, err := r.sizeFlags() // LVM2 takes a "+" here too
+	if err != nil {
+		return err
+	}
+	vg, name := "", a.get("name")
+	if strings.Contains(name, "/") {
+		ref, err := lvmRef(name, "")
+		if err != nil {
+			return err
+		}
+		vg, name = ref.VG, ref.LV
+	}
+	if name != "" {
+		if err := lvmNewName(vg, name); err != nil {
+			return err
+		}
+	}
+	if snapshot {
+		return r.createSnapshot(ctx, vg, name, size)
+	}
+	return r.createVolume(ctx, vg, name, size)
+}
+
+func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Size) error {
+	words := r.args.words
+	if vg == "" && len(words) == 0 {
+		vg = strings.TrimPrefix(os.Getenv("LVM_VG_NAME"), "/dev/")
+	}
+	if vg == "" {
+		if len(words) == 0 {
+			return usagef("please provide a volume group name")
+		}
+		var err error
+		if vg, err = lvmGroupName(words[0]); err != nil {
+			return usagef("%s", err)
+		}
+		words = words[1:]
+	} else if len(words) > 0 {
+		if w, err := lvmGroupName(words[0]); err == nil && w == vg {
+			words = words[1:]
+		}
+	}
+	readOnly, err := r.permission()
+	if err != nil {
+		return err
+	}
+	active, _, err := r.args.activation(true)
+	if err != nil {
+		return err
+	}
+	stripes, err := r.args.number("stripes", 1, 1, 128)
+	if err != nil {
+		return err
+	}
+	stripeSize, err := r.sectors("stripesize")
+	if err != nil {
+		return err
+	}
+	e, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	group, err := e.Group(ctx, vg)
+	if err != nil {
+		return err
+	}
+	pvs, err := pvNames(group, r.host, words)
+	if err != nil {
+		return err
+	}
+	if stripes > 1 && stripeSize == 0 {
+		r.say("Using default stripesize 64.00 KiB.")
+	}
+	if stripes == 1 && stripeSize != 0 {
+		r.warn("Ignoring stripesize argument with single stripe.")
+	}
+	spec := lvm.StripedSpec{Stripes: stripes, StripeSize: stripeSize, LinearSpec: lvm.LinearSpec{
+		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
+	if _, note, err := size.Extents(group, lvm.Basis{PVs: pvs}); err == nil && note != "" {
+		r.warn("%s", upperFirst(note))
+	}
+	if name, err = e.Create(ctx, vg, spec, active); err != nil {
+		return err
+	}
+	r.say("Logical volume %q created.", name)
+	return nil
+}
+
+func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.Size) error {
+	if len(r.args.words) == 0 {
+		return usagef("please specify the origin of the snapshot")
+	}
+	origin, err := lvmRef(r.args.words[0], vg)
+	if err != nil {
+		return err
+	}
+	if vg != "" && vg != origin.VG {
+		return usagef("snapshot in %s, origin in %s: want one volume group", vg, origin.VG)
+	}
+	if len(r.args.words) > 1 {
+		return fmt.Errorf("%s: physical volumes for a snapshot cannot be chosen: %w", origin, errors.ErrUnsupported)
+	}
+	if r.args.has("stripes") && r.args.get("stripes") != "1" {
+		return fmt.Errorf("%s: a striped snapshot: %w", origin, errors.ErrUnsupported)
+	}
+	readOnly, err := r.permission()
+	if err != nil {
+		return err
+	}
+	chunk, err := r.sectors("chunksize")
+	if err != nil {
+		return err
+	}
+	if chunk != 0 {
+		if err := lvm.CheckChunk(chunk); err != nil {
+			return usagef("%s", err)
+		}
+	}
+	active, _, err := r.args.activation(true)
+	if err != nil {
+		return err
+	}
+	e, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	group, err := e.Group(ctx, origin.VG)
+	if err != nil {
+		return err
+	}
+	req := lvm.SnapshotRequest{Origin: origin, Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, Tags: r.args.tags("addtag")}
+	_, notes, err := group.SnapshotExtents(req.Spec())
+	if err != nil {
+		return err
+	}
+	if req.Name == "" { // what it will be called, to say it
+		cows, err := group.Clone().AddSnapshots([]lvm.SnapshotSpec{req.Spec()})
+		if err != nil {
+			return err
+		}
+		req.Name = cows[0].Name
+	}
+	states, err := e.States(ctx, group)
+	if err != nil {
+		return err
+	}
+	if states[origin.LV].Active && !active {
+		return usagef("%s is active, and so would be its snapshot: -an is not possible", origin)
+	}
+	for _, n := range notes {
+		r.warn("%s", upperFirst(n))
+	}
+	if err := e.Snapshot(ctx, []lvm.SnapshotRequest{req}); err != nil {
+		return err
+	}
+	if active && !states[origin.LV].Active {
+		if err := e.Activate(ctx, origin); err != nil {
+			return err
+		}
+	}
+	r.say("Logical volume %q created.", req.Name)
+	return nil
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"cowhand/dmcore"
+	"cowhand/lvm"
+)
+
+// lvmLook is all that reports tell of.
+type lvmLook struct {
+	groups []*lvmGroup
+	broken map[string]error // groups that cannot be used
+	pvs    []lvm.Volume
+	states map[string]map[string]lvm.LVState // by group and volume
+}
+
+func (l *lvmLook) group(name string) (*lvmGroup, error) {
+	for _, g := range l.groups {
+		if g.Name == name {
+			return g, nil
+		}
+	}
+	if err := l.broken[name]; err != nil {
+		return nil, err
+	}
+	return nil, &lvm.Error{VG: name, Err: fmt.Errorf("volume group: %w", lvm.ErrNotFound)}
+}
+
+// look reads all metadata and asks the engine, if one runs, for devices.
+func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
+	e, running, err := r.observer()
+	if err != nil {
+		return nil, err
+	}
+	listing, err := e.Store.Scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range listing.Problems {
+		r.warn("WARNING: %v", p)
+	}
+	look := &lvmLook{broken: map[string]error{}, pvs: listing.PVs, states: map[string]map[string]lvm.LVState{}}
+	var infos map[dmcore.UUID]dmcore.Info
+	known := r.args.get("driverloaded") != "n"
+	if running && known {
+		list, err := e.DM.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		infos = map[dmcore.UUID]dmcore.Info{}
+		for _, i := range list {
+			infos[i.UUID] = i
+		}
+	}
+	for _, g := range listing.Groups {
+		if g.Err != nil {
+			look.broken[g.VG.Name] = g.Err
+			continue
+		}
+		look.groups = append(look.groups, newLVMGroup(g.VG, listing.PVs))
+		states := map[string]lvm.LVState{}
+		var live map[string]lvm.State
+		if infos != nil {
+			if live, err = e.States(ctx, g.VG); err != nil {
+				return nil, err
+			}
+		}
+		for _, lv := range g.VG.LVs {
+			info, exists := infos[dmcore.BuildUUID(string(g.VG.ID), string(lv.ID), "")]
+			states[lv.Name] = lvm.LVState{Known: known, Exists: exists, Info: info, Snapshot: live[lv.Name].Snapshot}
+		}
+		look.states[g.VG.Name] = states
+	}
+	return look, nil
+}

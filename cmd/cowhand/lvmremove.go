@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cowhand/lvm"
+)
+
+func lvremove(ctx context.Context, r *lvmRun) error {
+	if len(r.args.words) == 0 {
+		return usagef("please enter one or more logical volume paths")
+	}
+	e, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := lvmVolumes(ctx, e, r.args.words)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		states, err := e.States(ctx, f.vg)
+		if err != nil {
+			return err
+		}
+		named := func(lv *lvm.LV) bool {
+			return slices.ContainsFunc(f.lvs, func(l *lvm.LV) bool { return l.Name == lv.Name })
+		}
+		for _, lv := range f.lvs {
+			if snaps := f.vg.Snapshots(lv.Name); len(snaps) > 0 && !allOf(snaps, named) {
+				if err := r.agreed(fmt.Sprintf("Removing origin %s/%s will also remove %d snapshots(s). Proceed?", f.vg.Name, lv.Name, len(snaps))); err != nil {
+					return err
+				}
+				continue
+			}
+			kind := ""
+			if states[lv.Name].Active {
+				kind = "active "
+			}
+			if err := r.agreed(fmt.Sprintf("Do you really want to remove %slogical volume %s/%s?", kind, f.vg.Name, lv.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	var errs []error
+	for _, f := range found {
+		errs = append(errs, r.removeSome(ctx, e, removals(f)))
+	}
+	return errors.Join(errs...)
+}
+
+func allOf(lvs []*lvm.LV, is func(*lvm.LV) bool) bool {
+	for _, lv := range lvs {
+		if !is(lv) {
+			return false
+		}
+	}
+	return true
+}
+
+// removal is what goes together: a volume, or an origin with its snapshots.
+type removal []lvm.Ref
+
+// removals sorts volumes into what goes together.
+func removals(f lvmFound) []removal {
+	var list []removal
+	taken := map[string]bool{}
+	add := func(lvs ...*lvm.LV) {
+		var one removal
+		for _, lv := range lvs {
+			if !taken[lv.Name] {
+				taken[lv.Name] = true
+				one = append(one, lvm.Ref{VG: f.vg.Name, LV: lv.Name})
+			}
+		}
+		if len(one) > 0 {
+			list = append(list, one)
+		}
+	}
+	for _, lv := range f.lvs { // origins first: a snapshot may be named beside its own
+		if snaps := f.vg.Snapshots(lv.Name); len(snaps) > 0 {
+			add(append(snaps, lv)...)
+		}
+	}
+	for _, lv := range f.lvs {
+		add(lv)
+	}
+	return list
+}
+
+// removeAtOnce removes all or none.
+func (r *lvmRun) removeAtOnce(ctx context.Context, e *lvm.Engine, list ...removal) error {
+	refs := slices.Concat(list...)
+	if len(refs) == 0 {
+		return nil
+	}
+	if err := e.Remove(ctx, refs); err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		r.say("Logical volume %q successfully removed.", ref.LV)
+	}
+	return nil
+}
+
+// removeSome removes all in one change or, if that cannot be, what can go.
+func (r *lvmRun) removeSome(ctx context.Context, e *lvm.Engine, list []removal) error {
+	err := r.removeAtOnce(ctx, e, list...)
+	if err == nil || len(list) == 1 {
+		return err
+	}
+	var errs []error
+	for _, one := range list {
+		errs = append(errs, r.removeAtOnce(ctx, e, one))
+	}
+	return errors.Join(errs...)
+}
