@@ -50,15 +50,20 @@ func (g *gate) enter() bool {
 }
 
 func (g *gate) leave() {
-	if g.state.Add(-1) != gateClosed {
-		return
+	if g.state.Add(-1) == gateClosed {
+		g.emptied()
 	}
+}
+
+// emptied tells who waits for it that nothing is inside, unless that is no
+// longer so: the gate may have been opened and closed again in between.
+func (g *gate) emptied() {
 	g.mu.Lock()
-	if g.drained != nil {
+	defer g.mu.Unlock()
+	if g.drained != nil && g.state.Load() == gateClosed {
 		close(g.drained)
 		g.drained = nil
 	}
-	g.mu.Unlock()
 }
 
 // close shuts an open gate and waits until nothing is inside. If ctx ends
