@@ -237,7 +237,7 @@ func (d *File) Extents(off, n int64) ([]Extent, error) {
 			return nil, err
 		}
 		if hole <= off { // punched since the question before
-			hole = off + 512 // devices know nothing smaller
+			hole = off + sectorSize // devices know nothing smaller
 		}
 		length := min(hole, end) - off
 		out = append(out, Extent{Length: length})

@@ -217,6 +217,9 @@ func (s *snapshot) extents(off, n int64) ([]blockdev.Extent, error) {
 		return allocated(n), nil
 	}
 	ext, err := s.origin.extents(off, n)
+	if s.merge == nil && !e.valid.Load() {
+		return nil, errInvalid // it was the origin's new contents, maybe
+	}
 	if err == nil && (seq%2 == 1 || e.seq.Load() != seq) {
 		return allocated(n), nil // it may have been the origin's new contents
 	}
