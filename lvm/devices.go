@@ -59,6 +59,10 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 	concerned := map[dmcore.UUID]bool{}
 	planned := map[dmcore.UUID]bool{}
 	var want []Activation
+	elsewhere, err := d.e.elsewhere()
+	if err != nil {
+		return Plan{}, err
+	}
 	for _, t := range units {
 		active := t.activate
 		for _, vg := range []*VG{before[t.VG], after[t.VG]} {
@@ -70,6 +74,9 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 				return Plan{}, err
 			}
 			for _, lv := range unit {
+				if err := vg.leftAlone(lv, elsewhere); err != nil {
+					return Plan{}, err
+				}
 				active = active || d.active(vg, lv)
 				for _, layer := range []string{layerReal, layerCOW, ""} {
 					concerned[vg.uuid(lv, layer)] = true
@@ -99,6 +106,23 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		return Plan{}, err
 	}
 	return PlanDevices(have, want)
+}
+
+func (e *Engine) elsewhere() (map[dmcore.UUID]bool, error) {
+	if e.Elsewhere == nil {
+		return nil, nil
+	}
+	return e.Elsewhere()
+}
+
+// leftAlone reports a volume that another device mapper has active.
+func (vg *VG) leftAlone(lv *LV, elsewhere map[dmcore.UUID]bool) error {
+	for _, layer := range []string{"", layerReal, layerCOW} {
+		if elsewhere[vg.uuid(lv, layer)] {
+			return vg.fail(lv.Name, "", fmt.Errorf("is active in the kernel's device mapper, deactivate it there first: %w", ErrInUse))
+		}
+	}
+	return nil
 }
 
 // orphans adds the group's devices whose volume neither metadata knows.

@@ -26,6 +26,10 @@ type Engine struct {
 	// metadata that could not be written to a file, an area of several that did
 	// not take it. Nil: nobody is.
 	Warn func(error)
+	// Elsewhere lists LVM's devices that another device mapper has, see
+	// [KernelDevices]. Their volumes are left alone: two that map one volume
+	// know nothing of each other's writers. Nil: there is no other.
+	Elsewhere func() (map[dmcore.UUID]bool, error)
 	// Window bounds the time between the first suspend and the commit; 0: 10 s.
 	Window time.Duration
 }

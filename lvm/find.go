@@ -1,12 +1,16 @@
 package lvm
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"cowhand/dmcore"
 )
 
 // FindDevices expands a list of paths and shell patterns into the absolute paths
@@ -82,6 +86,28 @@ func isLV(id deviceIdentity) bool {
 	}
 	uuid, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/dm/uuid", unix.Major(id.rdev), unix.Minor(id.rdev)))
 	return err == nil && strings.HasPrefix(string(uuid), "LVM-")
+}
+
+// KernelDevices lists the devices of LVM that the kernel's device mapper has.
+func KernelDevices() (map[dmcore.UUID]bool, error) {
+	paths, err := filepath.Glob("/sys/block/dm-*/dm/uuid")
+	if err != nil {
+		return nil, err
+	}
+	devices := map[dmcore.UUID]bool{}
+	for _, path := range paths {
+		uuid, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) { // removed since it was listed
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if u := strings.TrimSpace(string(uuid)); strings.HasPrefix(u, uuidPrefix) {
+			devices[dmcore.UUID(u)] = true
+		}
+	}
+	return devices, nil
 }
 
 // claimed reports a block device that something holds exclusively: a mounted

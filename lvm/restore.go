@@ -47,6 +47,10 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 	if err != nil {
 		return err
 	}
+	elsewhere, err := e.elsewhere()
+	if err != nil {
+		return err
+	}
 	var errs []error
 	links := vg.links()
 	for _, lv := range vg.LVs {
@@ -62,6 +66,8 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		active, wait := autoActive(lv), false
 		if was != nil {
 			active, wait = vg.remembered(unit, was)
+		} else if slices.ContainsFunc(unit, func(lv *LV) bool { return vg.leftAlone(lv, elsewhere) != nil }) {
+			continue
 		}
 		if !active {
 			continue

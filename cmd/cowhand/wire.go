@@ -73,7 +73,9 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		DM:    dm,
 		Locks: lvm.Locks{Dir: h.lockDir},
 		Host:  name,
-		Warn:  func(err error) { h.note("warning: %s", err) },
+		// Volumes that the host itself uses are the kernel's.
+		Elsewhere: lvm.KernelDevices,
+		Warn:      func(err error) { h.note("warning: %s", err) },
 	}
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
