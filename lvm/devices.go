@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -101,7 +102,7 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 	for _, vg := range after {
 		d.orphans(vg, before[vg.Name], concerned)
 	}
-	have, err := d.have(ctx, concerned)
+	have, err := d.have(ctx, after, concerned)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -159,7 +160,7 @@ func (e *Engine) swept(ctx context.Context, groups map[string]*VG) (*devices, er
 	if len(orphans) == 0 {
 		return d, nil
 	}
-	have, err := d.have(ctx, orphans)
+	have, err := d.have(ctx, groups, orphans)
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +174,9 @@ func (e *Engine) swept(ctx context.Context, groups map[string]*VG) (*devices, er
 	return e.look(ctx)
 }
 
-// have lists the devices concerned, with their tables.
-func (d *devices) have(ctx context.Context, concerned map[dmcore.UUID]bool) ([]Device, error) {
+// have lists the devices concerned, with their tables. They must be those of the
+// groups as they were found: a copy of a disk has the same IDs on it.
+func (d *devices) have(ctx context.Context, groups map[string]*VG, concerned map[dmcore.UUID]bool) ([]Device, error) {
 	var have []Device
 	for _, i := range d.infos {
 		if !concerned[i.UUID] {
@@ -188,9 +190,34 @@ func (d *devices) have(ctx context.Context, concerned map[dmcore.UUID]bool) ([]D
 			}
 			d.tables[i.UUID] = t
 		}
+		for _, vg := range groups {
+			if id, _, ok := split(i.UUID); ok && id == vg.ID {
+				if dev := vg.strange(t); dev != "" {
+					return nil, fmt.Errorf("device %s: is mapped to %s, and %s was found on other disks: %w", i.Name, dev, vg.Name, ErrDuplicate)
+				}
+			}
+		}
 		have = append(have, Device{i, t})
 	}
 	return have, nil
+}
+
+// strange returns a disk of a table on which no physical volume of the group was
+// found. One that is not there any more may have got another name.
+func (vg *VG) strange(t dmcore.Table) dmcore.Dev {
+	for _, dev := range t.Devs() {
+		if !filepath.IsAbs(string(dev)) || slices.ContainsFunc(vg.PVs, func(pv *PV) bool { return pv.Device == string(dev) }) {
+			continue
+		}
+		id, kind := identify(string(dev))
+		if kind != deviceAbsent && !slices.ContainsFunc(vg.PVs, func(pv *PV) bool {
+			of, kind := identify(pv.Device)
+			return kind != deviceAbsent && of == id
+		}) {
+			return dev
+		}
+	}
+	return ""
 }
 
 // run does steps until one fails.

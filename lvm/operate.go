@@ -184,7 +184,7 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 			concerned[vg.uuid(lv, layer)] = true
 		}
 	}
-	have, err := devs.have(ctx, concerned)
+	have, err := devs.have(ctx, map[string]*VG{vg.Name: vg}, concerned)
 	if err != nil {
 		return err
 	}
