@@ -114,16 +114,17 @@ func (h *host) engineWork(ctx context.Context, _ *cli.Context) error {
 // daemonEngine looks at the devices the daemon was told of and at those that
 // tables stand on: commands may have named others since.
 func (h *host) daemonEngine(ctl dmcore.Control, tables []dmcore.Table) (*lvm.Engine, error) {
-	paths, err := h.devicePaths()
-	if err != nil {
-		return nil, err
-	}
+	paths := slices.Clone(h.Devices)
 	for _, t := range tables {
 		for _, d := range t.Devs() {
-			if filepath.IsAbs(string(d)) && !slices.Contains(paths, string(d)) {
+			if filepath.IsAbs(string(d)) {
 				paths = append(paths, string(d))
 			}
 		}
+	}
+	paths, err := lvm.FindDevices(paths) // each once, whatever it was called
+	if err != nil {
+		return nil, err
 	}
 	return h.newEngine(dmcore.NewClient(ctl), paths), nil
 }
