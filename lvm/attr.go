@@ -41,8 +41,19 @@ func (st LVState) DataPercent() (percent float64, ok bool) {
 // lv_attr_dup; man lvs): type, permission, allocation, fixed minor, state, open,
 // target, zeroing, health, skipped activation. Of types this package does not
 // map only the common ones are told apart.
-func (vg *VG) Attr(lv *LV, st LVState) string {
+func (vg *VG) Attr(lv *LV, st LVState) string { return vg.attr(vg.links(), lv, st) }
+
+// Attrs is Attr of every volume, by name, in one pass.
+func (vg *VG) Attrs(states map[string]LVState) map[string]string {
 	links := vg.links()
+	attrs := make(map[string]string, len(vg.LVs))
+	for _, lv := range vg.LVs {
+		attrs[lv.Name] = vg.attr(links, lv, states[lv.Name])
+	}
+	return attrs
+}
+
+func (vg *VG) attr(links *links, lv *LV, st LVState) string {
 	k, isCOW := links.byCOW[lv.Name]
 	isOrigin := len(links.byOrigin[lv.Name]) > 0
 	_, intoIt := links.merging(lv.Name)

@@ -24,18 +24,23 @@ type lvmRow struct {
 // lvmGroup is a group with what is looked up often.
 type lvmGroup struct {
 	*lvm.VG
+	states   map[string]lvm.LVState // by volume
+	attrs    map[string]string      // by volume
+	byName   map[string]*lvm.LV
 	byCOW    map[string]*lvm.Segment
 	byOrigin map[string][]*lvm.Segment
 	shown    map[string]bool
 	helpers  map[string]bool
 	free     map[string]lvm.Extents // by physical volume
+	allFree  lvm.Extents
 	devs     []lvm.Volume
 }
 
-func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume) *lvmGroup {
-	g := &lvmGroup{VG: vg, byCOW: map[string]*lvm.Segment{}, byOrigin: map[string][]*lvm.Segment{}, shown: map[string]bool{},
+func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume, states map[string]lvm.LVState) *lvmGroup {
+	g := &lvmGroup{VG: vg, states: states, attrs: vg.Attrs(states), byName: map[string]*lvm.LV{}, byCOW: map[string]*lvm.Segment{}, byOrigin: map[string][]*lvm.Segment{}, shown: map[string]bool{},
 		helpers: map[string]bool{}, free: map[string]lvm.Extents{}}
 	for _, lv := range vg.LVs {
+		g.byName[lv.Name] = lv
 		for _, s := range lv.Segments {
 			if s.COW != "" {
 				g.byCOW[s.COW], g.helpers[lv.Name] = s, true
@@ -48,6 +53,7 @@ func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume) *lvmGroup {
 	}
 	for _, r := range vg.FreeRuns() {
 		g.free[r.PV] += r.Count
+		g.allFree += r.Count
 	}
 	for _, d := range pvs {
 		if vg.PVByID(d.ID) != nil {
@@ -56,6 +62,9 @@ func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume) *lvmGroup {
 	}
 	return g
 }
+
+// LV is [lvm.VG.LV] without a search.
+func (g *lvmGroup) LV(name string) *lvm.LV { return g.byName[name] }
 
 // origin is the name of what a volume is a snapshot of.
 func (g *lvmGroup) origin(lv *lvm.LV) string {

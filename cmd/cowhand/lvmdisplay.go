@@ -52,7 +52,7 @@ func (r *lvmRun) lvDisplay(look *lvmLook) error {
 	}
 	s := &sheet{width: 22}
 	for _, row := range rows {
-		s.volume(look, row)
+		s.volume(row)
 		if r.args.has("maps") {
 			s.maps(row)
 		}
@@ -62,7 +62,7 @@ func (r *lvmRun) lvDisplay(look *lvmLook) error {
 }
 
 // volume is what lvm2 2.03.16, lib/display/display.c, lvdisplay_full, shows.
-func (s *sheet) volume(look *lvmLook, r *lvmRow) {
+func (s *sheet) volume(r *lvmRow) {
 	g, lv := r.group, r.lv
 	s.title("Logical volume")
 	if g.shown[lv.Name] {
@@ -88,7 +88,7 @@ func (s *sheet) volume(look *lvmLook, r *lvmRow) {
 	if snaps := g.byOrigin[lv.Name]; len(snaps) > 0 {
 		s.line("LV snapshot status", "source of")
 		for _, k := range snaps {
-			s.line("", "%s [%s]", k.COW, snapActive(look.states[g.Name][k.COW]))
+			s.line("", "%s [%s]", k.COW, snapActive(g.states[k.COW]))
 		}
 	} else if snap != nil {
 		s.line("LV snapshot status", "%s destination for %s", snapActive(r.state), snap.Origin)
@@ -167,16 +167,16 @@ func (r *lvmRun) vgDisplay(look *lvmLook) error {
 	}
 	s := &sheet{width: 21}
 	for _, row := range rows {
-		s.group(look, row.group)
+		s.group(row.group)
 	}
 	_, err = fmt.Fprint(r.stdout, s.b.String())
 	return errors.Join(err, missing)
 }
 
 // group is what vgdisplay_full shows.
-func (s *sheet) group(look *lvmLook, g *lvmGroup) {
+func (s *sheet) group(g *lvmGroup) {
 	open, areas, present := 0, 0, 0
-	for _, st := range look.states[g.Name] {
+	for _, st := range g.states {
 		if st.Exists && st.Info.OpenCount > 0 {
 			open++
 		}
@@ -196,7 +196,7 @@ func (s *sheet) group(look *lvmLook, g *lvmGroup) {
 	if vgAttr(g)[1] == 'z' {
 		resizable = "resizable"
 	}
-	total, free := g.TotalExtents(), g.FreeExtents()
+	total, free := g.TotalExtents(), g.allFree
 	s.title("Volume group")
 	s.line("VG Name", "%s", g.Name)
 	s.line("System ID", "%s", g.SystemID)

@@ -142,7 +142,7 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmText(of, "copy_percent", "Cpy%Sync", 8, none),
 		lvmText(of, "sync_percent", "Cpy%Sync", 8, none),
 		lvmText(of, "lv_health_status", "Health", 15, func(r *lvmRow) string {
-			if r.group.Attr(r.lv, r.state)[8] == 'p' {
+			if r.group.attrs[r.lv.Name][8] == 'p' {
 				return "partial"
 			}
 			return ""
@@ -154,7 +154,7 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmLive("lv_snapshot_invalid", "SnapInvalid", "snapshot invalid", 15, func(r *lvmRow) bool {
 			return r.group.byCOW[r.lv.Name] != nil && r.state.Snapshot != nil && r.state.Snapshot.State == dmcore.SnapshotInvalid
 		}),
-		lvmText(of, "lv_attr", "Attr", 10, func(r *lvmRow) string { return r.group.Attr(r.lv, r.state) }),
+		lvmText(of, "lv_attr", "Attr", 10, func(r *lvmRow) string { return r.group.attrs[r.lv.Name] }),
 	}
 	return lvmWhere(columns, func(r *lvmRow) bool { return r.lv != nil })
 }

@@ -55,8 +55,20 @@ func lvmColumns() []lvmColumn {
 	return slices.Concat(lvmVolumeColumns(), lvmDeviceColumns(), lvmGroupColumns(), lvmSegmentColumns(), lvmRunColumns())
 }
 
-// list prints a report.
+// list prints a report of all there is.
 func (r *lvmRun) list(ctx context.Context, report lvmReport) error {
+	if _, _, _, err := r.layout(report); err != nil { // before a device is read
+		return err
+	}
+	look, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	return r.printReport(look, report)
+}
+
+// printReport prints a report of what was found.
+func (r *lvmRun) printReport(look *lvmLook, report lvmReport) error {
 	layout, need, keys, err := r.layout(report)
 	if err != nil {
 		return err
@@ -67,10 +79,6 @@ func (r *lvmRun) list(ctx context.Context, report lvmReport) error {
 	}
 	units.noSuffix = r.args.has("nosuffix")
 	selected, err := lvmSelection(lvmColumns(), report.prefix, r.args.get("select"))
-	if err != nil {
-		return err
-	}
-	look, err := r.look(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ type lvmLook struct {
 	groups []*lvmGroup
 	broken map[string]error // groups that cannot be used
 	pvs    []lvm.Volume
-	states map[string]map[string]lvm.LVState // by group and volume
 }
 
 func (l *lvmLook) group(name string) (*lvmGroup, error) {
@@ -41,7 +40,7 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 	for _, p := range listing.Problems {
 		r.warn("WARNING: %v", p)
 	}
-	look := &lvmLook{broken: map[string]error{}, pvs: listing.PVs, states: map[string]map[string]lvm.LVState{}}
+	look := &lvmLook{broken: map[string]error{}, pvs: listing.PVs}
 	var infos map[dmcore.UUID]dmcore.Info
 	known := r.args.get("driverloaded") != "n"
 	if running && known {
@@ -59,7 +58,6 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 			look.broken[g.VG.Name] = g.Err
 			continue
 		}
-		look.groups = append(look.groups, newLVMGroup(g.VG, listing.PVs))
 		states := map[string]lvm.LVState{}
 		var live map[string]lvm.State
 		if infos != nil {
@@ -71,7 +69,7 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 			info, exists := infos[dmcore.BuildUUID(string(g.VG.ID), string(lv.ID), "")]
 			states[lv.Name] = lvm.LVState{Known: known, Exists: exists, Info: info, Snapshot: live[lv.Name].Snapshot}
 		}
-		look.states[g.VG.Name] = states
+		look.groups = append(look.groups, newLVMGroup(g.VG, listing.PVs, states))
 	}
 	return look, nil
 }

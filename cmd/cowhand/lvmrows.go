@@ -26,7 +26,7 @@ func (r *lvmRun) rows(look *lvmLook, report lvmReport, need lvmNeed) (rows []*lv
 		case need&lvmOfPV != 0:
 			return r.vgRows(look, func(g *lvmGroup) []*lvmRow { return groupPVs(g, look.pvs) })
 		case need&(lvmOfLV|lvmOfSegment) != 0:
-			return r.vgRows(look, func(g *lvmGroup) []*lvmRow { return r.groupLVs(look, g, g.LVs, need) })
+			return r.vgRows(look, func(g *lvmGroup) []*lvmRow { return r.groupLVs(g, g.LVs, need) })
 		}
 		return r.vgRows(look, func(g *lvmGroup) []*lvmRow { return []*lvmRow{{group: g}} })
 	}
@@ -97,13 +97,13 @@ func deviceOf(pv *lvm.PV, pvs []lvm.Volume) *lvm.Volume {
 
 // groupLVs are rows of volumes, or of their segments; of hidden volumes only
 // with -a, of the helpers of snapshots never.
-func (r *lvmRun) groupLVs(look *lvmLook, g *lvmGroup, lvs []*lvm.LV, need lvmNeed) []*lvmRow {
+func (r *lvmRun) groupLVs(g *lvmGroup, lvs []*lvm.LV, need lvmNeed) []*lvmRow {
 	var rows []*lvmRow
 	for _, lv := range lvs {
 		if g.helpers[lv.Name] || !g.shown[lv.Name] && !r.args.has("all") {
 			continue
 		}
-		row := &lvmRow{group: g, lv: lv, state: look.states[g.Name][lv.Name]}
+		row := &lvmRow{group: g, lv: lv, state: g.states[lv.Name]}
 		if need&lvmOfSegment == 0 {
 			rows = append(rows, row)
 			continue
@@ -124,7 +124,7 @@ func (r *lvmRun) lvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 		for _, lv := range lvs {
 			if !seen[lv] {
 				seen[lv] = true
-				rows = append(rows, r.groupLVs(look, g, []*lvm.LV{lv}, need)...)
+				rows = append(rows, r.groupLVs(g, []*lvm.LV{lv}, need)...)
 			}
 		}
 	}
@@ -166,7 +166,7 @@ func (r *lvmRun) lvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 		take(g, lv)
 		if hidden && !r.args.has("all") {
 			g.shown[name] = true
-			rows = append(rows, r.groupLVs(look, g, []*lvm.LV{lv}, need)...)
+			rows = append(rows, r.groupLVs(g, []*lvm.LV{lv}, need)...)
 			g.shown[name] = false
 		}
 	}
@@ -212,13 +212,13 @@ func (r *lvmRun) pvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 		return all, missing, nil
 	}
 	for _, row := range all {
-		rows = append(rows, pvRuns(look, row)...)
+		rows = append(rows, pvRuns(row)...)
 	}
 	return rows, missing, nil
 }
 
 // pvRuns are the runs of extents on a physical volume, in use and free.
-func pvRuns(look *lvmLook, row *lvmRow) []*lvmRow {
+func pvRuns(row *lvmRow) []*lvmRow {
 	if row.group == nil {
 		return []*lvmRow{row}
 	}
@@ -229,7 +229,7 @@ func pvRuns(look *lvmLook, row *lvmRow) []*lvmRow {
 			for _, a := range s.Stripes {
 				if a.PV == row.pv.Name {
 					of := *row
-					of.lv, of.seg, of.state = lv, s, look.states[g.Name][lv.Name]
+					of.lv, of.seg, of.state = lv, s, g.states[lv.Name]
 					of.run = &lvm.Run{PV: a.PV, Start: a.Start, Count: s.Count / lvm.Extents(len(s.Stripes))}
 					rows = append(rows, &of)
 				}
