@@ -181,6 +181,7 @@ func (p *process) fresh(ctx context.Context, _ bool) (place, error) {
 // nbdkit's cow filter, whose flush does nothing (nbdkit 1.32, filters/cow: no fdatasync is seen).
 func (p *process) syncDeleted() error {
 	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+	found := false
 	for _, fd := range open {
 		name, gone := os.Readlink(fd)
 		if gone != nil || !strings.HasPrefix(name, p.dir) || !strings.HasSuffix(name, " (deleted)") {
@@ -190,7 +191,11 @@ func (p *process) syncDeleted() error {
 		if openErr != nil {
 			return openErr
 		}
+		found = true
 		err = errors.Join(err, unix.Fdatasync(int(f.Fd())), f.Close())
+	}
+	if !found {
+		return errors.Join(err, fmt.Errorf("%s has no deleted file open in %s", p.cmd.Path, p.dir))
 	}
 	return err
 }
