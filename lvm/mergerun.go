@@ -36,7 +36,7 @@ func (e *Engine) startMerge(ctx context.Context, refs []Ref, must bool) (starts 
 	err = e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
 		starts = nil
 		var ed edit
-		var now []Ref
+		var now []watched
 		for name, vg := range groups {
 			states, err := e.States(ctx, vg)
 			if err != nil {
@@ -60,7 +60,7 @@ func (e *Engine) startMerge(ctx context.Context, refs []Ref, must bool) (starts 
 					st.Why = fmt.Sprintf("%s is open; it begins when that is closed and %s activated again", st.Snapshot, st.Origin)
 				default:
 					st.Started = true
-					now = append(now, st.Origin, st.Snapshot)
+					now = append(now, vg.watch(origin), vg.watch(lv))
 				}
 				if must && !st.Started {
 					return ed, vg.fail(lv, "merge", fmt.Errorf("%s: %w", st.Why, ErrInUse))
@@ -69,7 +69,7 @@ func (e *Engine) startMerge(ctx context.Context, refs []Ref, must bool) (starts 
 				ed.units = append(ed.units, touch{Ref: st.Origin, noMerging: !st.Started})
 			}
 		}
-		ed.still = func(ctx context.Context) error { return e.stillClosed(ctx, groups, now) }
+		ed.still = func(ctx context.Context) error { return e.stillClosed(ctx, "merge", now) }
 		return ed, nil
 	})
 	return starts, err
@@ -88,17 +88,26 @@ func (e *Engine) mergeable(vg *VG, lv string, st State) error {
 	return nil
 }
 
+// watched is the device of a volume that must stay closed.
+type watched struct {
+	Ref
+	uuid dmcore.UUID
+}
+
+func (vg *VG) watch(lv string) watched {
+	return watched{Ref{vg.Name, lv}, vg.uuid(vg.LV(lv), "")}
+}
+
 // stillClosed makes sure, with the devices suspended, that nobody opened one
-// since it was looked at: he has read the old contents.
-func (e *Engine) stillClosed(ctx context.Context, groups map[string]*VG, refs []Ref) error {
-	for _, r := range refs {
-		vg := groups[r.VG]
-		info, ok, err := e.DM.Find(ctx, vg.uuid(vg.LV(r.LV), ""))
+// since it was looked at: he has read the old contents, or is about to write.
+func (e *Engine) stillClosed(ctx context.Context, op string, devices []watched) error {
+	for _, w := range devices {
+		info, ok, err := e.DM.Find(ctx, w.uuid)
 		if err != nil {
 			return err
 		}
 		if ok && info.OpenCount > 0 {
-			return vg.fail(r.LV, "merge", fmt.Errorf("was opened meanwhile: %w", ErrInUse))
+			return &Error{VG: w.VG, LV: w.LV, Op: op, Err: fmt.Errorf("was opened meanwhile: %w", ErrInUse)}
 		}
 	}
 	return nil

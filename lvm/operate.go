@@ -76,14 +76,19 @@ func (e *Engine) Remove(ctx context.Context, refs []Ref) error {
 	byVG := byGroup(refs)
 	return e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
 		var ed edit
+		var gone []watched
 		for name, vg := range groups {
 			for _, lv := range byVG[name] {
 				ed.units = append(ed.units, touch{Ref: Ref{name, e.originOf(vg, lv)}, noMerging: true})
+				if vg.LV(lv) != nil {
+					gone = append(gone, vg.watch(lv))
+				}
 			}
 			if err := vg.Remove(byVG[name]...); err != nil {
 				return ed, err
 			}
 		}
+		ed.still = func(ctx context.Context) error { return e.stillClosed(ctx, "remove", gone) }
 		return ed, e.keepMerging(ctx, groups, ed.units)
 	})
 }
