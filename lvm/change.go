@@ -60,9 +60,16 @@ func (e *Engine) change(ctx context.Context, groups []string, f func(map[string]
 	if err != nil {
 		return err
 	}
-	plan, err := devs.plan(ctx, before, after, ed.units)
+	plan, err := devs.plan(ctx, before, after, ed.units, true)
 	if err != nil {
 		return err
+	}
+	for _, name := range groups {
+		if after[name].FreeExtents() < before[name].FreeExtents() {
+			if err := devs.held(after[name], before[name]); err != nil {
+				return err
+			}
+		}
 	}
 	for _, b := range ed.fresh {
 		if err := e.zero(after[b.VG], b); err != nil {

@@ -54,9 +54,9 @@ func (d *devices) active(vg *VG, lv *LV) bool {
 }
 
 // plan plans the devices of the units touched, active ones and those to be
-// activated. Devices of the groups whose volume the metadata does not know,
-// left by a process that died, go as well.
-func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units []touch) (Plan, error) {
+// activated. With sweep, devices of the groups whose volume the metadata does not
+// know, left by a process that died, go as well.
+func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units []touch, sweep bool) (Plan, error) {
 	concerned := map[dmcore.UUID]bool{}
 	planned := map[dmcore.UUID]bool{}
 	var want []Activation
@@ -100,7 +100,9 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		}
 	}
 	for _, vg := range after {
-		d.orphans(vg, before[vg.Name], concerned)
+		if sweep {
+			d.orphans(vg, before[vg.Name], concerned)
+		}
 	}
 	have, err := d.have(ctx, after, concerned)
 	if err != nil {
@@ -129,11 +131,26 @@ func (vg *VG) leftAlone(lv *LV, elsewhere map[dmcore.UUID]bool) error {
 // orphans adds the group's devices whose volume neither metadata knows.
 func (d *devices) orphans(after, before *VG, concerned map[dmcore.UUID]bool) {
 	for _, i := range d.infos {
-		vgid, lvid, ok := split(i.UUID)
-		if ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil && (i.OpenCount == 0 || layerOf(i.UUID) != "") {
+		if orphan(i, after, before) && (i.OpenCount == 0 || layerOf(i.UUID) != "") {
 			concerned[i.UUID] = true
 		}
 	}
+}
+
+func orphan(i dmcore.Info, after, before *VG) bool {
+	vgid, lvid, ok := split(i.UUID)
+	return ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil
+}
+
+// held reports a device that is open although its volume is in neither metadata
+// any more: somebody writes to extents that may be given to another volume.
+func (d *devices) held(after, before *VG) error {
+	for _, i := range d.infos {
+		if orphan(i, after, before) && i.OpenCount > 0 && layerOf(i.UUID) == "" {
+			return fmt.Errorf("device %s: its volume is gone and it is open, on extents that are free: %w", i.Name, ErrInUse)
+		}
+	}
+	return nil
 }
 
 // pvPath is where a physical volume is, in the form in which tables name it.

@@ -99,14 +99,19 @@ func (vg *VG) remembered(unit []*LV, was []Remembered) (active, wait bool) {
 	return active, wait && !merging
 }
 
-// bringUnits brings the devices of units to what the metadata says.
+// bringUnits brings the devices of units to what the metadata says. The group is
+// locked, so that devices the metadata does not know are nobody's any more.
 func (e *Engine) bringUnits(ctx context.Context, vg *VG, units []touch) error {
+	return e.bring(ctx, vg, units, true)
+}
+
+func (e *Engine) bring(ctx context.Context, vg *VG, units []touch, locked bool) error {
 	devs, err := e.look(ctx)
 	if err != nil {
 		return err
 	}
 	same := map[string]*VG{vg.Name: vg}
-	plan, err := devs.plan(ctx, same, same, units)
+	plan, err := devs.plan(ctx, same, same, units, locked)
 	if err != nil {
 		return err
 	}
@@ -120,7 +125,8 @@ const lockPatience = 5 * time.Second
 // Reconcile puts devices in order that a process left suspended, or with a table
 // that never became live: each unit of theirs becomes what the metadata on
 // disk says, old or new, and devices of volumes the metadata does not know are
-// removed.
+// removed, unless somebody holds the group's lock: they may be about to be
+// committed.
 func (e *Engine) Reconcile(ctx context.Context, left []dmcore.Info) error {
 	groups, err := e.Groups(ctx)
 	if err != nil {
@@ -139,7 +145,8 @@ func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.
 	wait, cancel := context.WithTimeout(ctx, lockPatience)
 	unlock, err := e.Locks.VGs(wait, true, name)
 	cancel()
-	if err == nil {
+	locked := err == nil
+	if locked {
 		defer unlock()
 	} else if ctx.Err() != nil {
 		return err
@@ -176,7 +183,7 @@ func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.
 		t.noMerging = t.noMerging && !states[origin.Name].Copying
 		units = append(units, t)
 	}
-	return e.bringUnits(ctx, vg, units)
+	return e.bring(ctx, vg, units, locked)
 }
 
 // CreateVG makes a group of physical volumes.

@@ -1,0 +1,182 @@
+package lvm_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"cowhand/dmcore"
+	"cowhand/lvm"
+)
+
+var errFault = errors.New("fault")
+
+// fail has the first command of that kind to the device fail; it is not carried
+// out.
+func (w *world) fail(cmd dmcore.Command, name dmcore.Name) (restore func()) {
+	w.t.Helper()
+	info, err := w.DM.Info(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	live, failed := w.DM, false
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		if c == cmd && r.UUID == info.UUID && !failed {
+			failed = true
+			return nil, &dmcore.Error{Cmd: c, Name: name, Err: errFault}
+		}
+		return live.Control().Do(ctx, c, r)
+	}))
+	return func() {
+		w.DM = live
+		if !failed {
+			w.t.Errorf("%s of %s was never asked for", cmd, name)
+		}
+	}
+}
+
+// reconcile does what the engine does when the connection of a process ends.
+func (w *world) reconcile() {
+	w.t.Helper()
+	infos, err := w.DM.List(w.t.Context())
+	if err == nil {
+		err = w.Reconcile(w.t.Context(), infos)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A snapshot whose merge could not take its exceptions over is not let go of:
+// they would be lost to the merge, and the origin show what it held before.
+func TestMergeThatDoesNotTakeOver(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	root := w.create("root", "16m")
+	w.fill(root, 0, 64, 1)
+	s1 := w.snapshot(root, "s1")
+	w.fill(root, 0, 64, 2)
+	restore := w.fail(dmcore.Resume, "vg-root")
+	if _, err := w.StartMerge(t.Context(), []lvm.Ref{s1}); !errors.Is(err, errFault) {
+		t.Errorf("merge: %v", err)
+	}
+	restore()
+	w.reconcile()
+	w.names()
+	w.expect(root, 0, 1)
+	if err := w.WaitMerge(t.Context(), []lvm.Ref{s1}, time.Second, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(root, 0, 1)
+}
+
+// Without the group's lock, which somebody alive may hold, Reconcile leaves the
+// devices alone that the metadata does not know: they may be his, not committed
+// yet.
+func TestReconcileBesideAChange(t *testing.T) {
+	t.Parallel() // it waits for the lock
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	w.create("root", "16m")
+	root, err := w.DM.Info(ctx, "vg-root")
+	if err == nil {
+		err = w.DM.Suspend(ctx, root.UUID, dmcore.SuspendOptions{})
+	}
+	fresh := root.UUID[:len(root.UUID)-4] + "zzzz"
+	if err == nil {
+		_, err = w.DM.Create(ctx, "vg-fresh", fresh)
+	}
+	if err == nil {
+		err = w.DM.Load(ctx, fresh, dmcore.Table{{Length: 8, Target: dmcore.Failing{}}}, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := w.Locks.VG(ctx, "vg", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = w.DM.Info(ctx, "vg-root"); err == nil {
+		err = w.Reconcile(ctx, []dmcore.Info{root})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = w.DM.Info(ctx, "vg-root"); err != nil || root.Suspended {
+		t.Errorf("vg-root is %+v, %v", root, err)
+	}
+	if i, err := w.DM.Info(ctx, "vg-fresh"); err != nil || !i.Inactive {
+		t.Errorf("vg-fresh is %+v, %v", i, err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if got, want := w.names(), "vg-root "; got != want {
+		t.Errorf("devices %q, want %q", got, want)
+	}
+}
+
+// A volume that was opened since it was looked at is not removed.
+func TestRemoveOpenedMeanwhile(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	root := w.create("root", "16m")
+	s1 := w.snapshot(root, "s1")
+	w.fill(s1, 0, 8, 3)
+	w.Trace = func(step string) error {
+		if step == "dm: suspend vg-root and freeze its file system" || step == "dm: suspend vg-root" {
+			h, err := w.machine.Open("vg-s1", false)
+			if err != nil {
+				t.Error(err)
+			} else {
+				t.Cleanup(func() { h.Close() })
+			}
+		}
+		return nil
+	}
+	if err := w.Remove(t.Context(), []lvm.Ref{s1}); !errors.Is(err, lvm.ErrInUse) {
+		t.Errorf("remove: %v", err)
+	}
+	w.Trace = nil
+	w.names()
+	w.expect(s1, 0, 3)
+}
+
+// A device that is open although lvm2 removed its volume keeps its extents from
+// being given to another.
+func TestOpenOrphan(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	root := w.create("root", "16m")
+	w.create("old", "16m")
+	h, err := w.machine.Open("vg-old", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vg, err := w.Group(t.Context(), "vg")
+	if err == nil {
+		err = vg.Remove("old")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Store.Prepare(t.Context(), vg) // as lvm2 does, which knows nothing of our devices
+	if err == nil {
+		err = p.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := func() error {
+		return w.Snapshot(t.Context(), []lvm.SnapshotRequest{{Origin: root, Name: "s1", Size: lvm.Size{Bytes: 4 << 20}}})
+	}
+	if err := snapshot(); !errors.Is(err, lvm.ErrInUse) {
+		t.Errorf("snapshot: %v", err)
+	}
+	if err := w.Tag(t.Context(), root, []string{"t"}, nil); err != nil {
+		t.Errorf("a change that allocates nothing: %v", err)
+	}
+	h.Close()
+	if err := snapshot(); err != nil {
+		t.Error(err)
+	}
+}
