@@ -32,7 +32,7 @@ func TestEveryOrder(t *testing.T) {
 	}{
 		{"W R W", 64, 0, 1},
 		{"WRF", 64, 0, 2},
-		{"R W'R", 64, 0, 1},
+		{"RW'R", 64, 0, 1},
 		{"R FR", 2, 0, 2},
 		{"WW F", 1, 0, 1},
 		{"RSR", 64, 0, 2},
