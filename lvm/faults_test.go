@@ -180,3 +180,33 @@ func TestOpenOrphan(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A merge waits for its snapshot to be closed, also when the origin has no
+// device.
+func TestActivateUnderOpenSnapshot(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	root := w.create("root", "16m")
+	s1 := w.snapshot(root, "s1")
+	w.fill(s1, 0, 8, 3)
+	h, err := w.machine.Open("vg-s1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if starts, err := w.StartMerge(ctx, []lvm.Ref{s1}); err != nil || starts[0].Started {
+		t.Fatal(starts, err)
+	}
+	info, err := w.DM.Info(ctx, "vg-root")
+	if err == nil {
+		err = w.DM.Remove(ctx, info.UUID)
+	}
+	if err == nil {
+		err = w.Activate(ctx, root)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.expect(s1, 0, 3)
+	w.expect(root, 0, 0)
+}

@@ -128,7 +128,7 @@ func (e *Engine) Tag(ctx context.Context, ref Ref, add, del []string) error {
 }
 
 // Activate makes the devices of the volume's unit. A merge that was recorded
-// begins, unless the origin was active already.
+// begins, unless the origin was active already or the snapshot is open.
 func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 	unlock, vg, err := e.locked(ctx, ref)
 	if err != nil {
@@ -140,7 +140,8 @@ func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 		return err
 	}
 	t := touch{Ref: Ref{ref.VG, e.originOf(vg, ref.LV)}, activate: true}
-	t.noMerging = states[t.LV].Active && !states[t.LV].Copying
+	merging := vg.Merging(t.LV)
+	t.noMerging = !states[t.LV].Copying && (states[t.LV].Active || merging != nil && states[merging.Name].Open())
 	return e.bringUnits(ctx, vg, []touch{t})
 }
 
