@@ -148,6 +148,13 @@ var signatures = []signature{
 	{"bcache", 4096 + 24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"},
 }
 
+// SignatureError is a device that holds something else than a PV.
+type SignatureError struct{ What string }
+
+func (e *SignatureError) Error() string { return fmt.Sprintf("has a %s: %v", e.What, ErrInUse) }
+
+func (e *SignatureError) Unwrap() error { return ErrInUse }
+
 // wipe removes the labels and, with force, what else says that the device is in
 // use; without force that is [ErrInUse].
 func wipe(dev blockdev.Device, force bool) error {
@@ -165,7 +172,7 @@ func wipe(dev blockdev.Device, force bool) error {
 			continue
 		}
 		if !force {
-			return fmt.Errorf("has a %s: %w", sig.name, ErrInUse)
+			return &SignatureError{sig.name}
 		}
 		found = append(found, i)
 	}

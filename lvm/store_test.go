@@ -30,8 +30,8 @@ func TestStoreCreatesAndLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Volume{
-		{Path: "m0", ID: vg.PVs[0].ID, Size: 16384, VG: "vg0", Used: true, Areas: 1, AreasInUse: 1, AreaSize: 1044480, AreaFree: l.PVs[0].AreaFree},
-		{Path: "m1", ID: vg.PVs[1].ID, Size: 16384, VG: "vg0", Used: true, Areas: 1, AreasInUse: 1, AreaSize: 1044480, AreaFree: l.PVs[0].AreaFree},
+		{Path: "m0", ID: vg.PVs[0].ID, Size: 16384, VG: "vg0", Used: true, Areas: 1, AreasInUse: 1, Start: 2048, AreaSize: 1044480, AreaFree: l.PVs[0].AreaFree},
+		{Path: "m1", ID: vg.PVs[1].ID, Size: 16384, VG: "vg0", Used: true, Areas: 1, AreasInUse: 1, Start: 2048, AreaSize: 1044480, AreaFree: l.PVs[0].AreaFree},
 	}
 	if diff := cmp.Diff(want, l.PVs); diff != "" || l.PVs[0].AreaFree < 519000 {
 		t.Errorf("%d bytes free; PVs (-want +got):\n%s", l.PVs[0].AreaFree, diff)

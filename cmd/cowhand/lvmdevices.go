@@ -112,7 +112,16 @@ func pvcreate(ctx context.Context, r *lvmRun) error {
 }
 
 func (r *lvmRun) pvcreateOne(ctx context.Context, e *lvm.Engine, path string, o lvm.PVOptions) error {
-	if _, err := e.CreatePV(ctx, path, o); err != nil {
+	_, err := e.CreatePV(ctx, path, o)
+	var holds *lvm.SignatureError
+	if errors.As(err, &holds) {
+		if err := r.agreed(fmt.Sprintf("%s holds a %s. Overwrite it?", path, holds.What)); err != nil {
+			return err
+		}
+		o.Force = true
+		_, err = e.CreatePV(ctx, path, o)
+	}
+	if err != nil {
 		return err
 	}
 	r.say("Physical volume %q successfully created.", path)

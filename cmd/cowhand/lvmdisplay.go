@@ -121,7 +121,7 @@ func (s *sheet) volume(r *lvmRow) {
 	s.line("Segments", "%d", len(lv.Segments))
 	s.line("Allocation", "inherit")
 	s.line("Read ahead sectors", "auto")
-	if r.state.Exists {
+	if r.state.Exists && r.state.Info.Dev.Major != kernelOwn {
 		s.line("Block device", "%s", r.state.Info.Dev)
 	}
 	s.blank()

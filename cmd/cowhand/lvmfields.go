@@ -110,13 +110,13 @@ func lvmVolumeColumns() []lvmColumn {
 			return ""
 		}),
 		lvmCount(of, "lv_kernel_major", "KMaj", 0, func(r *lvmRow) int64 {
-			if !r.state.Exists {
+			if !r.state.Exists || r.state.Info.Dev.Major == kernelOwn {
 				return -1
 			}
 			return int64(r.state.Info.Dev.Major)
 		}),
 		lvmCount(of, "lv_kernel_minor", "KMin", 0, func(r *lvmRow) int64 {
-			if !r.state.Exists {
+			if !r.state.Exists || r.state.Info.Dev.Major == kernelOwn {
 				return -1
 			}
 			return int64(r.state.Info.Dev.Minor)

@@ -27,6 +27,9 @@ func (l *lvmLook) group(name string) (*lvmGroup, error) {
 	return nil, &lvm.Error{VG: name, Err: fmt.Errorf("volume group: %w", lvm.ErrNotFound)}
 }
 
+// kernelOwn stands for the number of a device that is not the engine's.
+const kernelOwn = 1<<32 - 1
+
 // look reads all metadata and asks the engine, if one runs, for devices.
 func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 	e, running, err := r.observer()
@@ -53,6 +56,12 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 			infos[i.UUID] = i
 		}
 	}
+	var kernel map[dmcore.UUID]bool
+	if known && e.Elsewhere != nil {
+		if kernel, err = e.Elsewhere(); err != nil {
+			return nil, err
+		}
+	}
 	for _, g := range listing.Groups {
 		if g.Err != nil {
 			look.broken[g.VG.Name] = g.Err
@@ -66,7 +75,11 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 			}
 		}
 		for _, lv := range g.VG.LVs {
-			info, exists := infos[dmcore.BuildUUID(string(g.VG.ID), string(lv.ID), "")]
+			uuid := dmcore.BuildUUID(string(g.VG.ID), string(lv.ID), "")
+			info, exists := infos[uuid]
+			if kernel[uuid] { // that much is known of it
+				info, exists = dmcore.Info{UUID: uuid, Live: true, Dev: dmcore.DevNo{Major: kernelOwn}}, true
+			}
 			states[lv.Name] = lvm.LVState{Known: known, Exists: exists, Info: info, Snapshot: live[lv.Name].Snapshot}
 		}
 		look.groups = append(look.groups, newLVMGroup(g.VG, listing.PVs, states))
