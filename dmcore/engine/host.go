@@ -26,6 +26,7 @@ type handle interface {
 type machine interface {
 	dmcore.Control
 	open(name dmcore.Name, readOnly bool) (handle, error)
+	Sync() error
 	Close() error
 }
 

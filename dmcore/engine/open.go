@@ -175,29 +175,6 @@ func (h *host) giveUpWaiting() (names []dmcore.Name, err error) {
 	return names, errors.Join(errs...)
 }
 
-// syncAll makes what was written to volumes durable.
-func (h *host) syncAll() error {
-	var names []dmcore.Name
-	h.mu.Lock()
-	for _, d := range h.devices {
-		if _, ok := exportName(d.info); ok {
-			names = append(names, d.info.Name)
-		}
-	}
-	h.mu.Unlock()
-	var errs []error
-	for _, n := range names {
-		hd, err := h.machine.open(n, true)
-		if err == nil {
-			err = errors.Join(hd.Sync(), hd.Close())
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("device %s: sync: %w", n, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // freeze has the file stay as it is from now on.
 func (h *host) freeze() error {
 	err := h.save()

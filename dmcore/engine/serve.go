@@ -61,7 +61,7 @@ func (s *server) serve(ctx context.Context, changing *changeLocker) (err error) 
 	freezeErr := s.host.freeze()
 	end()
 	nbdDone.Wait()
-	syncErr := s.host.syncAll()
+	syncErr := s.host.machine.Sync()
 	_, waitErr := s.host.giveUpWaiting()
 	return errors.Join(acceptErr, freezeErr, nbdErr, syncErr, waitErr)
 }

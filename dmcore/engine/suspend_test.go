@@ -268,3 +268,36 @@ func TestStopWithinAWindow(t *testing.T) {
 	again := run(t, Config{RunDir: e.dir})
 	settled(t, again, map[string]dmcore.Table{"a": old, "b": old}, []dmcore.Name{"vg-a", "vg-b"})
 }
+
+// A device that refuses to go on with its new table stays suspended; the engine
+// stops all the same.
+func TestStopWithADeviceThatCannotResume(t *testing.T) {
+	pv := disk(t, 1<<20)
+	e := run(t, Config{})
+	conn := e.dial()
+	c := dmcore.NewClient(conn)
+	real := create(t, conn, "real", linear(pv, 0, 256)).Dev.Dev()
+	cow := create(t, conn, "cow", linear(pv, 256, 256)).Dev.Dev()
+	create(t, conn, "snap", dmcore.Table{{Length: 256, Target: dmcore.Snapshot{Origin: real, COW: cow, Chunk: 8}}})
+	create(t, conn, "a", linear(pv, 512, 256))
+	merge := dmcore.Table{{Length: 256, Target: dmcore.SnapshotMerge{Origin: real, COW: cow, Chunk: 8}}}
+	if err := c.Load(t.Context(), uuid("a"), merge, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Resume(t.Context(), uuid("a")); !errors.Is(err, dmcore.ErrInvalid) {
+		t.Fatalf("resume while the snapshot is in use: %v", err)
+	}
+	if info, err := c.Info(t.Context(), "vg-a"); err != nil || !info.Suspended {
+		t.Fatalf("%+v, %v; want it suspended", info, err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.stop() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the engine does not stop")
+	}
+}

@@ -180,6 +180,13 @@ func TestSyncOnce(t *testing.T) {
 	if a, b, c := a.syncs.Load(), b.syncs.Load(), c.syncs.Load(); a != 1 || b != 1 || c != 0 {
 		t.Errorf("syncs %d, %d and %d, want 1, 1 and 0", a, b, c)
 	}
+	r.suspend("high")
+	if err := r.m.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if a, b, c := a.syncs.Load(), b.syncs.Load(), c.syncs.Load(); a != 2 || b != 2 || c != 0 {
+		t.Errorf("syncs %d, %d and %d after one of the machine, want 2, 2 and 0", a, b, c)
+	}
 	if err := r.m.Close(); err != nil {
 		t.Fatal(err)
 	}

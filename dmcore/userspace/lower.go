@@ -261,6 +261,20 @@ func (f *flush) run() error {
 	return errors.Join(errs...)
 }
 
+// Sync makes durable what was written to any device. It waits for none of them:
+// a device that is suspended is no obstacle.
+func (m *Machine) Sync() error {
+	m.opening.Lock() // nothing is closed meanwhile
+	defer m.opening.Unlock()
+	var f flush
+	m.mu.Lock()
+	for _, b := range m.backings {
+		f.files = append(f.files, flushed{backing: b, whole: true})
+	}
+	m.mu.Unlock()
+	return f.run()
+}
+
 // acquire finds or opens the device that ref names, for a table of owner.
 func (m *Machine) acquire(owner *device, ref dmcore.Dev) (*lower, error) {
 	if minor, ok := strings.CutPrefix(string(ref), "0:"); ok {
