@@ -148,23 +148,28 @@ func (d *File) SyncRange(off, n int64) error {
 // errNoMapping says that nothing was tried.
 var errNoMapping = errors.New("cannot be mapped")
 
-// syncing makes a call that syncs, and keeps its failure.
+// syncing makes a call that syncs, and keeps its failure. One that succeeds
+// beside one that fails proves nothing: the other was told of the lost write,
+// and whose it was is not known.
 func (d *File) syncing(op string, call func(fd int) error) error {
-	d.syncMu.Lock()
-	err := d.syncErr
-	d.syncMu.Unlock()
-	if err != nil {
+	if err := d.lost(nil); err != nil {
 		return err
 	}
-	err = d.control(op, call)
-	if err != nil && !errors.Is(err, errNoMapping) {
-		d.syncMu.Lock()
-		defer d.syncMu.Unlock()
-		if d.syncErr == nil {
-			d.syncErr = err
-		}
+	err := d.control(op, call)
+	if errors.Is(err, errNoMapping) {
+		return err
 	}
-	return err
+	return d.lost(err)
+}
+
+// lost returns the first failure of a sync, which err may be.
+func (d *File) lost(err error) error {
+	d.syncMu.Lock()
+	defer d.syncMu.Unlock()
+	if d.syncErr == nil {
+		d.syncErr = err
+	}
+	return d.syncErr
 }
 
 // Discard punches a hole into a file and sends BLKDISCARD to a block device.
