@@ -68,9 +68,10 @@ const panicked = 2
 // engineWork is the daemon.
 func (h *host) engineWork(ctx context.Context, _ *cli.Context) error {
 	owner, users := qemuUsers(h.Libvirt.QEMUUsers)
+	open := newDisks(h.lockDir)
 	err := engine.Serve(ctx, engine.Config{
 		RunDir: h.RunDir, NBDOwner: owner, NBDUsers: users, Version: version, Log: h.logger(),
-		Open: func(ref dmcore.Dev) (blockdev.Device, error) { return openDevice(devicePath(ref), true) },
+		Open: func(ref dmcore.Dev) (blockdev.Device, error) { return open.open(devicePath(ref)) },
 		Restore: func(ctx context.Context, ctl dmcore.Control, was []engine.Was) error {
 			var tables []dmcore.Table
 			var memory []lvm.Remembered
