@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -183,11 +184,21 @@ func (d *File) Discard(off, n int64) error {
 	span := [2]uint64{uint64(off), uint64(n)}
 	return d.control("BLKDISCARD", func(fd int) error {
 		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
-		if e != 0 {
-			return e
-		}
-		return nil
+		return d.unaligned(e)
 	})
+}
+
+// unaligned says of a request that is no whole number of a block device's blocks,
+// which may be larger than sectors, that it is not supported. All else that is
+// invalid was refused before.
+func (d *File) unaligned(e error) error {
+	switch {
+	case e == syscall.Errno(0):
+		return nil
+	case d.block && e == unix.EINVAL:
+		return unix.EOPNOTSUPP
+	}
+	return e
 }
 
 // Zero implements Zeroer by fallocate, for files and block devices alike
@@ -207,7 +218,7 @@ func (d *File) Zero(off, n int64, mayUnmap bool) error {
 
 func (d *File) fallocate(mode uint32, off, n int64) error {
 	return d.control("fallocate", func(fd int) error {
-		return unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		return d.unaligned(unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n))
 	})
 }
 

@@ -177,3 +177,36 @@ func TestBlockDevice(t *testing.T) {
 		t.Errorf("write into the part that was added: %v", err)
 	}
 }
+
+// A disk of blocks of 4 KiB cannot zero or discard less. That is no error of
+// what asked: it is done another way, or left.
+func TestBlocksLargerThanSectors(t *testing.T) {
+	losetup, err := exec.LookPath("losetup")
+	if err != nil {
+		t.Skip("losetup is not installed")
+	}
+	path := t.TempDir() + "/f"
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(losetup, "--find", "--show", "--sector-size", "4096", path).Output()
+	if err != nil {
+		t.Skip("no loop device with blocks of 4 KiB: ", err)
+	}
+	loop := strings.TrimSpace(string(out))
+	defer exec.Command(losetup, "--detach", loop).Run()
+	d, err := OpenFile(loop, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for name, err := range map[string]error{
+		"discard":        d.Discard(512, 512),
+		"zero":           d.Zero(512, 512, false),
+		"zero and unmap": d.Zero(512, 512, true),
+	} {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %v, want ErrUnsupported", name, err)
+		}
+	}
+}
