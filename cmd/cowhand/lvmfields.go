@@ -18,6 +18,13 @@ func lvmVolumeColumns() []lvmColumn {
 		return r.lv.Name
 	}
 	none := func(*lvmRow) string { return "" }
+	descendants := func(r *lvmRow) string {
+		var names []string
+		for _, s := range r.group.byOrigin[r.lv.Name] {
+			names = append(names, s.COW)
+		}
+		return strings.Join(names, ",")
+	}
 	percent := func(r *lvmRow) (float64, bool) { return r.state.DataPercent() }
 	columns := []lvmColumn{
 		lvmText(of, "lv_uuid", "LV UUID", 38, func(r *lvmRow) string { return r.lv.ID.Dashed() }),
@@ -81,13 +88,9 @@ func lvmVolumeColumns() []lvmColumn {
 			return lvmCell{text: r.units.String(n), number: float64(n), isNum: true}
 		}},
 		lvmText(of, "lv_ancestors", "Ancestors", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
-		lvmText(of, "lv_descendants", "Descendants", 0, func(r *lvmRow) string {
-			var names []string
-			for _, s := range r.group.byOrigin[r.lv.Name] {
-				names = append(names, s.COW)
-			}
-			return strings.Join(names, ",")
-		}),
+		lvmText(of, "lv_full_ancestors", "FAncestors", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
+		lvmText(of, "lv_descendants", "Descendants", 0, descendants),
+		lvmText(of, "lv_full_descendants", "FDescendants", 0, descendants),
 		lvmText(of, "move_pv", "Move", 0, none),
 		lvmText(of, "convert_lv", "Convert", 0, none),
 		lvmText(of, "mirror_log", "Log", 0, none),

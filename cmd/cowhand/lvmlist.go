@@ -52,11 +52,14 @@ var (
 
 // lvmColumns are all the columns there are.
 func lvmColumns() []lvmColumn {
-	return slices.Concat(lvmVolumeColumns(), lvmDeviceColumns(), lvmGroupColumns(), lvmSegmentColumns(), lvmRunColumns())
+	return slices.Concat(lvmVolumeColumns(), lvmDeviceColumns(), lvmGroupColumns(), lvmSegmentColumns(), lvmRunColumns(), lvmAbsentColumns())
 }
 
 // list prints a report of all there is.
 func (r *lvmRun) list(ctx context.Context, report lvmReport) error {
+	if slices.ContainsFunc(r.args.all("options"), func(o string) bool { return o == "help" || o == "?" }) {
+		return r.columnHelp()
+	}
 	if _, _, _, err := r.layout(report); err != nil { // before a device is read
 		return err
 	}
@@ -65,6 +68,23 @@ func (r *lvmRun) list(ctx context.Context, report lvmReport) error {
 		return err
 	}
 	return r.printReport(look, report)
+}
+
+// columnHelp lists the columns, by what they are about.
+func (r *lvmRun) columnHelp() error {
+	about := []struct {
+		need lvmNeed
+		what string
+	}{{lvmOfLV, "Logical volume"}, {lvmOfSegment, "Segment"}, {lvmOfVG, "Volume group"}, {lvmOfPV, "Physical volume"}, {lvmOfPVSegment, "Physical volume segment"}}
+	for _, a := range about {
+		fmt.Fprintf(r.stdout, "  %s fields:\n", a.what)
+		for _, c := range lvmColumns() {
+			if c.need == a.need {
+				fmt.Fprintf(r.stdout, "    %-28s %s\n", c.name, c.title)
+			}
+		}
+	}
+	return nil
 }
 
 // printReport prints a report of what was found.
@@ -90,7 +110,9 @@ func (r *lvmRun) printReport(look *lvmLook, report lvmReport) error {
 		row.units = units
 	}
 	rows = slices.DeleteFunc(rows, func(row *lvmRow) bool { return !selected(row) })
-	lvmSort(rows, keys)
+	if !r.args.has("unbuffered") { // LVM2 prints each row as it finds it then
+		lvmSort(rows, keys)
+	}
 	var cells [][]lvmCell
 	for _, row := range rows {
 		var line []lvmCell
@@ -240,9 +262,5 @@ func lvmAll(all []lvmColumn, prefix, name string) []lvmColumn {
 type unknownColumn struct{ name string }
 
 func (e *unknownColumn) Error() string {
-	var names []string
-	for _, c := range lvmColumns() {
-		names = append(names, c.name)
-	}
-	return fmt.Sprintf("unrecognised field: %s\nfields are: %s", e.name, strings.Join(names, " "))
+	return fmt.Sprintf("unrecognised field: %s; -o help lists the fields there are", e.name)
 }
