@@ -43,7 +43,7 @@ type exceptions struct {
 type batch struct {
 	requests []*request
 	plan     planner
-	err      error         // why it cannot be committed
+	err      error         // why it cannot be committed, or was not
 	done     chan struct{} // closed when it was answered
 }
 
@@ -143,6 +143,9 @@ func (e *exceptions) serve() {
 	b.err = e.prepare(b, before)
 	if before != nil {
 		<-before.done
+		if b.err == nil {
+			b.err = before.err // it may rely on the chunks of that one
+		}
 	}
 	e.mu.Lock()
 	e.last = b
@@ -187,9 +190,10 @@ func (e *exceptions) prepare(b, before *batch) error {
 func (e *exceptions) commit(b *batch) {
 	err := error(dmcore.ErrIO)
 	if e.valid.Load() {
-		if err = b.err; err == nil {
-			err = e.commitList(b.plan.list)
+		if b.err == nil {
+			b.err = e.commitList(b.plan.list)
 		}
+		err = b.err
 		if err != nil && e.m.closing.Load() {
 			// The devices below went away because the machine closes. That
 			// says nothing against the snapshot; but then the origin must not
