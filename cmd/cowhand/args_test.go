@@ -19,15 +19,17 @@ func TestFlagsFirst(t *testing.T) {
 		},
 	}
 	for in, want := range map[string]string{
-		"cowhand snapshot web1 --size 5G -n":  "cowhand snapshot --size 5G -n web1",
-		"cowhand snapshot web1 --size=5G db1": "cowhand snapshot --size=5G web1 db1",
-		"cowhand --config f -q snapshot a -n": "cowhand --config f -q snapshot -n a",
-		"cowhand snapshot a -- -n":            "cowhand snapshot a -- -n",
-		"cowhand snapshot a --bogus b":        "cowhand snapshot --bogus a b",
-		"cowhand merge start @t -b":           "cowhand merge start -b @t",
-		"cowhand lvm lvcreate vg -s -L 4m":    "cowhand lvm lvcreate vg -s -L 4m",
-		"cowhand":                             "cowhand",
-		"cowhand nonsense -n":                 "cowhand nonsense -n",
+		"cowhand snapshot web1 --size 5G -n":        "cowhand snapshot --size 5G -n web1",
+		"cowhand snapshot web1 --size=5G db1":       "cowhand snapshot --size=5G web1 db1",
+		"cowhand --config f -q snapshot a -n":       "cowhand --config f -q snapshot -n a",
+		"cowhand snapshot a -- -n":                  "cowhand snapshot a -- -n",
+		"cowhand snapshot a --bogus b":              "cowhand snapshot --bogus a b",
+		"cowhand snapshot a -q --size 1 --config f": "cowhand -q --config f snapshot --size 1 a",
+		"cowhand merge start @t -b -q":              "cowhand -q merge start -b @t",
+		"cowhand merge start @t -b":                 "cowhand merge start -b @t",
+		"cowhand lvm lvcreate vg -s -L 4m":          "cowhand lvm lvcreate vg -s -L 4m",
+		"cowhand":                                   "cowhand",
+		"cowhand nonsense -n":                       "cowhand nonsense -n",
 	} {
 		got, err := flagsFirst(app, strings.Fields(in))
 		if err != nil {
