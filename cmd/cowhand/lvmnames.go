@@ -41,10 +41,7 @@ func lvmRef(word, vg string) (lvm.Ref, error) {
 	case l == "" && vg == "":
 		return lvm.Ref{}, usagef("%q: want VG/LV", word)
 	case l == "":
-		if strings.HasPrefix(vg, "/dev/") {
-			vg = strings.TrimPrefix(vg, "/dev/")
-		}
-		return lvm.Ref{VG: vg, LV: v}, nil
+		return lvm.Ref{VG: strings.TrimPrefix(vg, "/dev/"), LV: v}, nil
 	}
 	return lvm.Ref{VG: v, LV: l}, nil
 }
