@@ -283,7 +283,7 @@ func TestOracleReadsOurs(t *testing.T) {
 	if err != nil || len(first) != 1 {
 		t.Fatalf("archive: %v, %v", first, err)
 	}
-	if vg, err = o.store.ReduceVG(t.Context(), vg, o.paths[2]); err != nil {
+	if _, err = o.store.ReduceVG(t.Context(), vg, o.paths[2]); err != nil {
 		t.Fatal(err)
 	}
 	o.lvm("vgcfgrestore", "-f", first[0], "ours")

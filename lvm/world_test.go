@@ -87,15 +87,6 @@ func (w *world) run(p Plan, to *VG, die int) (died bool) {
 	return false
 }
 
-func (w *world) change(to *VG, lvs ...string) Plan {
-	w.t.Helper()
-	must(w.t, to.Validate())
-	p, err := w.plan(to, false, false, lvs...)
-	must(w.t, err)
-	w.run(p, to, -1)
-	return p
-}
-
 func newWorld(t testing.TB, vg *VG) *world { return &world{t, vg, newFakeDM()} }
 
 func (w *world) activate(lvs ...string) Plan {

@@ -29,7 +29,7 @@ func tool(t *testing.T, name string) string {
 // needs escaping, and the list of exports tells of volumes only.
 func TestOtherClients(t *testing.T) {
 	nbdinfo, qemuImg := tool(t, "nbdinfo"), tool(t, "qemu-img")
-	e := run(t, Config{RunDir: filepath.Join(shortDir(t), "a b+c&d")})
+	e := run(t, Config{RunDir: filepath.Join(shortDir(t), "a b+c")})
 	conn := e.dial()
 	pv := disk(t, 4<<20)
 	create(t, conn, "root", linear(pv, 0, 2048))

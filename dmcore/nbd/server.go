@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"cowhand/dmcore/blockdev"
@@ -134,11 +135,10 @@ func (s *Server) accept(ctx context.Context, l net.Listener, serve func(nc net.C
 			continue
 		}
 		free()
-		var ne net.Error
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, net.ErrClosed) || !errors.As(err, &ne) || !ne.Temporary():
+		case !passing(err):
 			return fmt.Errorf("nbd server: %w", err)
 		}
 		// Out of descriptors or memory: nothing tells when that is over.
@@ -149,6 +149,16 @@ func (s *Server) accept(ctx context.Context, l net.Listener, serve func(nc net.C
 			return nil
 		}
 	}
+}
+
+// passing tells that a later accept may succeed (accept(2)).
+func passing(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) log() *slog.Logger {
