@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,13 +27,16 @@ type host struct {
 // onClose has f called when the command is over.
 func (h *host) onClose(f func() error) { h.closers = append(h.closers, f) }
 
+// close lets go of the connections. What goes wrong then is told and is no
+// error: what was to be done is done, or has an error of its own.
 func (h *host) close(*cli.Context) error {
-	var err error
 	for i := len(h.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, h.closers[i]())
+		if err := h.closers[i](); err != nil {
+			h.note("warning: %s", err)
+		}
 	}
 	h.closers = nil
-	return err
+	return nil
 }
 
 // noCommand is what happens when no command was named.
