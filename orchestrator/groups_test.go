@@ -141,3 +141,51 @@ func TestSetsOfOneName(t *testing.T) {
 		t.Errorf("rm: %v", err)
 	}
 }
+
+// A cut whose process died after its commit, and whose devices the engine could
+// only let go on as they had been, is finished by recovery: from then on the
+// snapshots get what is overwritten.
+func TestCutWithoutDevices(t *testing.T) {
+	h := newHost(t)
+	h.run(h.facts().PlanSnapshot(orchestrator.SnapshotRequest{Guest: "web1", Set: "x", CutOptions: h.cut()}))
+	h.write("vg/web1", 2)
+	p := h.mustPlan(h.facts().PlanRollback(orchestrator.RollbackRequest{Guest: "web1", KeepSnapshot: true, CutOptions: h.cut()}))
+	commits := 0
+	h.effect = func(what string) {
+		if what == "vg: commit" { // of the merge, two ends, the cut
+			commits++
+		}
+		if commits == 4 && strings.HasPrefix(what, "dm: resume") {
+			panic(died{})
+		}
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != (died{}) {
+				t.Fatal(r)
+			}
+		}()
+		t.Error(h.Run(t.Context(), p))
+	}()
+	h.effect = func(string) {}
+	infos, err := h.volumes.DM.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range infos {
+		if i.Suspended && i.Live {
+			err := h.volumes.DM.Clear(t.Context(), i.UUID)
+			if err == nil {
+				_, err = h.volumes.DM.Resume(t.Context(), i.UUID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if out := h.recovered(); out.Result != "finished" || out.Err != nil {
+		t.Fatalf("outcome %+v", out)
+	}
+	h.write("vg/web1", 9)
+	h.want("recovered", "web1 running; set x snapshot clean 2; data=1 data.x=1 web1=9 web1.x=1")
+}

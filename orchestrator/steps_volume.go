@@ -50,7 +50,7 @@ func (s *CutSet) Do(ctx context.Context, w *World) error {
 		}
 	}
 	if len(reqs) == 0 {
-		return nil
+		return s.refresh(ctx, w)
 	}
 	if len(have) > 0 {
 		if err := removeMembers(ctx, w, s.Sets); err != nil {
@@ -59,6 +59,19 @@ func (s *CutSet) Do(ctx context.Context, w *World) error {
 		return s.Do(ctx, w)
 	}
 	return w.Volumes.Snapshot(ctx, reqs)
+}
+
+// refresh has the devices be what the metadata says: the process that committed
+// the cut may have died before they were.
+func (s *CutSet) refresh(ctx context.Context, w *World) error {
+	for i := range s.Sets {
+		for _, m := range s.Sets[i].Members {
+			if err := w.Volumes.Refresh(ctx, m.Origin); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Undo removes what carries the sets' tags.
