@@ -13,8 +13,13 @@ type request struct {
 	space      [dataChunkSize]byte
 }
 
-// zeroChunk is how much is written at a time where a device cannot zero.
-const zeroChunk = 1 << 20
+// zeroChunk is how much is written at a time where a device cannot zero, and
+// zeroPiece how much one that can is asked for at a time: a device may copy all
+// of it first, and cannot be suspended meanwhile.
+const (
+	zeroChunk = 1 << 20
+	zeroPiece = 64 << 20
+)
 
 // small tells whether a reader may carry it out, and how quick a device is can
 // be judged by it.
@@ -104,9 +109,10 @@ func (r *request) read(c *conn) {
 }
 
 func (r *request) writeZeroes(c *conn) error {
-	off, n := int64(r.offset), int64(r.length)
-	if c.x.zeroer != nil && n > 0 {
-		err := c.x.zeroer.Zero(off, n, r.flags&cmdFlagNoHole == 0)
+	if c.x.zeroer != nil && r.length > 0 {
+		err := c.chunks(r, zeroPiece, func(off uint64, n int) error {
+			return c.x.zeroer.Zero(int64(off), int64(n), r.flags&cmdFlagNoHole == 0)
+		})
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
@@ -114,7 +120,7 @@ func (r *request) writeZeroes(c *conn) error {
 	if r.flags&cmdFlagFastZero != 0 {
 		return errNotSup
 	}
-	buf := c.srv.buffers.get(int(min(n, zeroChunk)))
+	buf := c.srv.buffers.get(int(min(r.length, zeroChunk)))
 	defer c.srv.buffers.put(buf)
 	clear(buf.b)
 	return c.chunks(r, len(buf.b), func(off uint64, n int) error { return writeAt(c.x, buf.b[:n], off) })
