@@ -1,9 +1,11 @@
 package orchestrator_test
 
 import (
+	"errors"
 	"testing"
 
 	"cowhand/hypervisor"
+	"cowhand/lvm"
 	"cowhand/orchestrator"
 )
 
@@ -74,4 +76,29 @@ func TestSnapshotOfPausedGuest(t *testing.T) {
 		h.run(h.facts().PlanSnapshot(orchestrator.SnapshotRequest{Guest: "web1", Set: "x", Mode: mode, CutOptions: h.cut()}))
 		h.want(string(mode), "web1 paused; set x snapshot paused 2; data=1 data.x=1 web1=1 web1.x=1")
 	}
+}
+
+// A volume that only bears the name of a snapshot is left alone, and is no
+// reason not to undo or end a set.
+func TestVolumeOfThatNameIsNotOurs(t *testing.T) {
+	h := newHost(t)
+	spec := lvm.StripedSpec{LinearSpec: lvm.LinearSpec{Name: "web1.try", Size: lvm.Size{Bytes: 4 << 20}}}
+	if _, err := h.volumes.Create(t.Context(), "vg", spec, true); err != nil {
+		t.Fatal(err)
+	}
+	h.write("vg/web1.try", 7)
+	before := h.picture()
+	set := orchestrator.Set{Name: "try", Guest: "web1", Members: []orchestrator.Member{
+		{Disk: "vda", Origin: lvm.Ref{VG: "vg", LV: "web1"}, Snapshot: lvm.Ref{VG: "vg", LV: "web1.try"}}}}
+	cut := &orchestrator.CutSet{Sets: []orchestrator.Set{set}, Size: lvm.Size{Bytes: 1 << 20}, Chunk: 8}
+	if err := cut.Do(t.Context(), h.World); !errors.Is(err, lvm.ErrExists) {
+		t.Errorf("cut: %v", err)
+	}
+	if err := cut.Undo(t.Context(), h.World); err != nil {
+		t.Errorf("undo: %v", err)
+	}
+	if err := (&orchestrator.RemoveSet{Set: set}).Do(t.Context(), h.World); err != nil {
+		t.Errorf("remove: %v", err)
+	}
+	h.want("it is there", before)
 }

@@ -134,7 +134,7 @@ func (o *Orchestrator) finish(ctx context.Context, run *journal.Run, p *Plan, ne
 		if !begun {
 			last--
 		}
-		if last >= p.NoReturn && !(last == p.NoReturn && o.untouched(ctx, p.Steps[i])) {
+		if last >= p.NoReturn && !(begun && last == p.NoReturn && o.untouched(ctx, p.Steps[last])) {
 			f.State = ErrUnfinished
 			return f
 		}

@@ -81,6 +81,12 @@ func (s *Set) Tags(disk string) []string {
 	return tags
 }
 
+// owns reports a volume that carries the set's tags.
+func (s *Set) owns(lv *lvm.LV) bool {
+	t := readTags(lv.Tags)
+	return t["set"] == s.Name && t["guest"] == s.Guest
+}
+
 // Complete reports that all the snapshots are seen that the set was cut of.
 func (s *Set) Complete() bool { return len(s.Members) >= s.Disks }
 

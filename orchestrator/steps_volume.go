@@ -35,7 +35,10 @@ func (s *CutSet) String() string {
 // finding some, that the process died between the commits of two groups: those
 // are of another instant than the rest would be, and nobody has used them.
 func (s *CutSet) Do(ctx context.Context, w *World) error {
-	have, err := existing(ctx, w, s.Sets)
+	have, foreign, err := existing(ctx, w, s.Sets)
+	if err == nil && len(foreign) > 0 {
+		err = fmt.Errorf("%s is not of set %q: %w", foreign[0], s.Sets[0].Name, lvm.ErrExists)
+	}
 	if err != nil {
 		return err
 	}
@@ -80,25 +83,25 @@ func (s *CutSet) Undo(ctx context.Context, w *World) error {
 }
 
 // existing tells which members are there and carry their set's tag. A volume
-// of a member's name without it is somebody else's: lvm.ErrExists.
-func existing(ctx context.Context, w *World, sets []Set) (map[lvm.Ref]bool, error) {
-	have := map[lvm.Ref]bool{}
+// of a member's name without it is somebody else's.
+func existing(ctx context.Context, w *World, sets []Set) (have map[lvm.Ref]bool, foreign []lvm.Ref, err error) {
+	have = map[lvm.Ref]bool{}
 	seen := groups{}
 	for i := range sets {
 		for _, m := range sets[i].Members {
 			lv, err := seen.volume(ctx, w, m.Snapshot)
 			switch {
 			case err != nil:
-				return nil, err
+				return nil, nil, err
 			case lv == nil:
-			case readTags(lv.Tags)["set"] == sets[i].Name:
+			case sets[i].owns(lv):
 				have[m.Snapshot] = true
 			default:
-				return nil, fmt.Errorf("%s is not of set %q: %w", m.Snapshot, sets[i].Name, lvm.ErrExists)
+				foreign = append(foreign, m.Snapshot)
 			}
 		}
 	}
-	return have, nil
+	return have, foreign, nil
 }
 
 // groups are those that were looked at, by name. One that cannot be used now is
@@ -126,7 +129,7 @@ func (g groups) volume(ctx context.Context, w *World, ref lvm.Ref) (*lvm.LV, err
 }
 
 func removeMembers(ctx context.Context, w *World, sets []Set) error {
-	have, err := existing(ctx, w, sets)
+	have, _, err := existing(ctx, w, sets)
 	if err != nil || len(have) == 0 {
 		return err
 	}
