@@ -73,6 +73,7 @@ func setupScript(env *testscript.Env) error {
 	vars := map[string]string{
 		"COWHAND_RUN_DIR": filepath.Join(dir, "run"), "COWHAND_STATE_DIR": filepath.Join(dir, "state"), "COWHAND_LOCK_DIR": filepath.Join(dir, "lock"),
 		"HOME": dir, "TZ": "UTC", "NO_COLOR": "1",
+		"GORACE": "atexit_sleep_ms=0", // not a second for each command
 	}
 	for k, v := range vars {
 		env.Setenv(k, v)
@@ -217,7 +218,7 @@ func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
 func output(ts *testscript.TestScript, name string, args []string) string {
 	cmd := exec.Command(name, args...)
 	cmd.Env = os.Environ()
-	for _, v := range []string{"LVM_SYSTEM_DIR", "COWHAND_DEVICES", "COWHAND_RUN_DIR", "COWHAND_STATE_DIR", "COWHAND_LOCK_DIR", "TZ"} {
+	for _, v := range []string{"LVM_SYSTEM_DIR", "COWHAND_DEVICES", "COWHAND_RUN_DIR", "COWHAND_STATE_DIR", "COWHAND_LOCK_DIR", "TZ", "GORACE"} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
 	out, err := cmd.Output()
