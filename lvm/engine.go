@@ -30,6 +30,8 @@ type Engine struct {
 	// [KernelDevices]. Their volumes are left alone: two that map one volume
 	// know nothing of each other's writers. Nil: there is no other.
 	Elsewhere func() (map[dmcore.UUID]bool, error)
+	// Patience is how long WaitClosed waits; 0: 10 s.
+	Patience time.Duration
 	// Window bounds the time between the first suspend and the commit; 0: 10 s.
 	Window time.Duration
 }

@@ -217,24 +217,28 @@ func (e *Engine) locked(ctx context.Context, ref Ref) (unlock func() error, vg *
 	return unlock, vg, nil
 }
 
-// closeTries and closeWait are how often and how long lvm2 looks again at a
-// device that is still open (lib/activate/activate.c, 25 times 200 ms). The
-// device mapper raises no event when a device is closed.
+// closeWait is how often a device that is still open is looked at again, as lvm2
+// does (lib/activate/activate.c): the device mapper raises no event when one is
+// closed. closePatience is for how long, if the engine is not told otherwise.
 const (
-	closeTries = 50
-	closeWait  = 200 * time.Millisecond
+	closeWait     = 200 * time.Millisecond
+	closePatience = 10 * time.Second
 )
 
-// WaitClosed waits until nothing has the volumes open; ErrInUse after ten
-// seconds. A guest that was just powered off may take a moment to let go.
+// WaitClosed waits until nothing has the volumes open; ErrInUse when patience is
+// at its end. A guest that was just powered off may take a moment to let go.
 func (e *Engine) WaitClosed(ctx context.Context, refs []Ref) error {
-	for try := 0; ; try++ {
+	patience := e.Patience
+	if patience == 0 {
+		patience = closePatience
+	}
+	for begun := time.Now(); ; {
 		open, err := e.open(ctx, refs)
 		if err != nil || len(open) == 0 {
 			return err
 		}
-		if try == closeTries {
-			return fmt.Errorf("%v: still open after %s: %w", open, closeTries*closeWait, ErrInUse)
+		if time.Since(begun) > patience {
+			return fmt.Errorf("%v: still open after %s: %w", open, patience, ErrInUse)
 		}
 		select {
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,9 +63,22 @@ func (h *host) volumes(ctx context.Context) (*lvm.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.lvm = h.newEngine(dmcore.NewClient(c), paths)
-	return h.lvm, nil
+	e := h.newEngine(dmcore.NewClient(c), paths)
+	info, err := c.Engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(info.Open, func(d engine.OpenDevice) bool { return d.Waiting }) {
+		e.Patience = reconnectPatience
+	}
+	h.lvm = e
+	return e, nil
 }
+
+// reconnectPatience is longer than an engine that was killed keeps devices open
+// for clients that may come back (engine.Config.OpenGrace, a minute): until then
+// nobody knows that they will not.
+const reconnectPatience = 75 * time.Second
 
 func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	name, _ := os.Hostname() // a note in the metadata; none is fine
