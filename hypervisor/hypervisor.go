@@ -86,15 +86,16 @@ type State int
 const (
 	Unknown      State = iota
 	Running            // its processors run, or wait for work
-	Paused             // by a user, an I/O error or the hypervisor
+	Paused             // by a user or the hypervisor
 	ShuttingDown       // has been asked to power off and obeys
 	ShutOff            // off, nothing holds its disks
 	Saved              // off, its memory is kept for the next start
 	Crashed            // off after a crash
 	Suspended          // the guest suspended itself to memory
+	Stalled            // paused because a disk failed; the requests that failed are tried again at Resume
 )
 
-var stateNames = [...]string{"unknown", "running", "paused", "shutting down", "shut off", "saved", "crashed", "suspended"}
+var stateNames = [...]string{"unknown", "running", "paused", "shutting down", "shut off", "saved", "crashed", "suspended", "paused (I/O error)"}
 
 func (s State) String() string {
 	if s < 0 || int(s) >= len(stateNames) {
@@ -110,7 +111,7 @@ func (s State) Off() bool { return s == ShutOff || s == Crashed }
 
 // Up tells that a process holds the guest's disks open.
 func (s State) Up() bool {
-	return s == Running || s == Paused || s == ShuttingDown || s == Suspended
+	return s == Running || s == Paused || s == ShuttingDown || s == Suspended || s == Stalled
 }
 
 // Version is a version in libvirt's packing: 1,000,000*major + 1,000*minor +

@@ -29,7 +29,7 @@ func guestsCommand(h *host) *cli.Command {
 			t := table{Name: "guests", Columns: []column{{"guest", "GUEST"}, {"state", "STATE"}, {"disk", "DISK"}, {"kind", "KIND"},
 				{"source", "SOURCE"}, {"volume", "VOLUME"}, {"size", "SIZE"}, {"sets", "SETS"}}}
 			for _, g := range sortedGuests(f) {
-				h.noteLost(f, g)
+				h.noteStalled(f, g)
 				if len(g.Disks) == 0 {
 					t.Rows = append(t.Rows, row{"guest": g.Name, "state": g.State.String()})
 				}
@@ -54,16 +54,24 @@ func guestsCommand(h *host) *cli.Command {
 	}
 }
 
-// noteLost tells of a guest whose connection to the engine is gone: libvirt
-// before 9.2 does not let QEMU connect again (docs/engine.md).
-func (h *host) noteLost(f *orchestrator.Facts, g *orchestrator.GuestFacts) {
-	if g.State != hypervisor.Paused {
+// noteStalled tells how to go on with a guest that an error of a volume of the
+// engine has stopped: the engine died under it, and libvirt before 9.2 does not
+// let QEMU wait for it (docs/engine.md). QEMU connects anew when the guest goes
+// on, and tries again what failed.
+func (h *host) noteStalled(f *orchestrator.Facts, g *orchestrator.GuestFacts) {
+	if g.State != hypervisor.Stalled {
 		return
 	}
 	for _, d := range g.Disks {
-		if d.OnLV && !f.States[d.LV].Open() {
-			h.note("%s is paused and its disk %s is not connected to the engine, which was restarted. What it flushed is there.\n"+
-				"  Go on with:  virsh destroy %s; virsh start %s", g.Name, d.Target, g.Name, g.Name)
+		if st := f.States[d.LV].Snapshot; d.OnLV && st != nil && st.State == dmcore.SnapshotInvalid {
+			h.note("%s is paused: %s behind its disk %s ran full, and is lost", g.Name, d.LV, d.Target)
+			return
+		}
+	}
+	for _, d := range g.Disks {
+		if d.OnLV && d.Kind == hypervisor.NBD {
+			h.note("%s is paused because its disk %s failed, as when the engine dies. Nothing it wrote is lost.\n"+
+				"  Go on with:  virsh resume %s    (and again, should it pause once more: the first time connects)", g.Name, d.Target, g.Name)
 			return
 		}
 	}

@@ -45,7 +45,7 @@ func (g *guest) State(ctx context.Context) (s hypervisor.State, err error) {
 
 // state puts libvirt's states (enum virDomainState) into ours.
 func state(d *libvirt.Domain) (hypervisor.State, error) {
-	s, _, err := d.GetState()
+	s, why, err := d.GetState()
 	if err != nil {
 		return hypervisor.Unknown, err
 	}
@@ -53,6 +53,9 @@ func state(d *libvirt.Domain) (hypervisor.State, error) {
 	case libvirt.DOMAIN_RUNNING, libvirt.DOMAIN_BLOCKED:
 		return hypervisor.Running, nil
 	case libvirt.DOMAIN_PAUSED:
+		if libvirt.DomainPausedReason(why) == libvirt.DOMAIN_PAUSED_IOERROR {
+			return hypervisor.Stalled, nil
+		}
 		return hypervisor.Paused, nil
 	case libvirt.DOMAIN_SHUTDOWN:
 		return hypervisor.ShuttingDown, nil
