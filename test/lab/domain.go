@@ -17,6 +17,10 @@ type Domain struct {
 	Source string // the disk: a path of a raw image, or an nbd+unix:///EXPORT?socket=PATH URI
 	Words  string // more words for the kernel's command line, such as cowhand.write=TEXT
 
+	// Reconnect is for how many seconds QEMU waits for an NBD server that went away; 0: it fails all
+	// requests at once. Only some versions of libvirt know it: see [Reconnects].
+	Reconnect int
+
 	Unconfined bool // by AppArmor, whose rules for guests know no socket of ours
 }
 
@@ -49,6 +53,9 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
       {{- if .Export}}
       <source protocol='nbd' name='{{.Export | xml}}'>
         <host transport='unix' socket='{{.Socket | xml}}'/>
+        {{- if .Reconnect}}
+        <reconnect delay='{{.Reconnect}}'/>
+        {{- end}}
       </source>
       {{- else}}
       <source file='{{.Source | xml}}'/>

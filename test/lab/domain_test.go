@@ -20,6 +20,18 @@ func TestDomainNamesItsDisk(t *testing.T) {
 	}
 }
 
+func TestDomainWaitsForItsServer(t *testing.T) {
+	const element = "<reconnect delay='30'/>"
+	d := Domain{Name: "web", Source: "nbd+unix:///vg0/root?socket=/run/cowhand/nbd.sock"}
+	if xml := d.XML(); strings.Contains(xml, "reconnect") {
+		t.Errorf("a reconnect delay that was not asked for, and that an old libvirt refuses:\n%s", xml)
+	}
+	d.Reconnect = 30
+	if xml := d.XML(); !strings.Contains(xml, element) {
+		t.Errorf("no %s in\n%s", element, xml)
+	}
+}
+
 func TestCheckFillFindsWhatIsLost(t *testing.T) {
 	ring := func(upTo int) string {
 		blocks := make([]string, fillRing)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"cowhand/hypervisor"
 )
 
 //go:embed private-libvirt
@@ -114,6 +116,21 @@ func Answers(ctx context.Context, uri string) bool {
 func AppArmor(ctx context.Context, uri string) (bool, error) {
 	capabilities, err := virsh(ctx, uri, "capabilities")
 	return strings.Contains(capabilities, "<model>apparmor</model>"), err
+}
+
+// Reconnects tells whether the libvirt at uri has QEMU reconnect to an NBD server that went away,
+// when a disk's definition asks for it.
+func Reconnects(ctx context.Context, uri string) (bool, error) {
+	said, err := virsh(ctx, uri, "version", "--daemon")
+	if err != nil {
+		return false, err
+	}
+	_, daemon, _ := strings.Cut(said, "Running against daemon:")
+	var major, minor, release hypervisor.Version
+	if _, err := fmt.Sscanf(strings.TrimSpace(daemon), "%d.%d.%d", &major, &minor, &release); err != nil {
+		return false, fmt.Errorf("lab: virsh version: no version of the daemon in %q: %w", said, err)
+	}
+	return hypervisor.ReconnectSupported(major*1_000_000 + minor*1_000 + release), nil
 }
 
 func virsh(ctx context.Context, uri string, args ...string) (string, error) {

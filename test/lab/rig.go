@@ -97,7 +97,11 @@ func (r *Rig) Output(ctx context.Context, name string, args ...string) (string, 
 	return string(out), err
 }
 
-// Define makes a guest known to libvirt whose disk is a volume (VG/LV) that the engine serves.
+// reconnectSeconds is more than any test or show lasts.
+const reconnectSeconds = 3600
+
+// Define makes a guest known to libvirt whose disk is a volume (VG/LV) that the engine serves, and
+// waits for an engine that was killed where libvirt knows how to say so.
 func (r *Rig) Define(ctx context.Context, name, volume string) error {
 	uri, err := r.Output(ctx, "cowhand", "engine", "uri", volume)
 	if err != nil {
@@ -107,7 +111,14 @@ func (r *Rig) Define(ctx context.Context, name, volume string) error {
 	if err != nil {
 		return err
 	}
+	reconnects, err := Reconnects(ctx, r.URI)
+	if err != nil {
+		return err
+	}
 	d := Domain{Name: name, Boot: r.Boot, Source: strings.TrimSpace(uri), Unconfined: confined}
+	if reconnects {
+		d.Reconnect = reconnectSeconds
+	}
 	file := filepath.Join(r.Dir, name+".xml")
 	if err := os.WriteFile(file, []byte(d.XML()), 0o644); err != nil {
 		return err
