@@ -6,7 +6,11 @@ FUZZTIME    ?= 10s
 SOAK        ?= 10
 # libvirt is loaded when it is used: no headers to build with, no library to link.
 export GOFLAGS := -tags=libvirt_dlopen,libvirt_without_lxc $(GOFLAGS)
-UNIT = $(shell go list ./... | grep -v '/test/')
+# Go keeps its caches there; services and cron run without it.
+ifndef HOME
+export HOME := $(shell getent passwd "$$(id -u)" | cut -d: -f6)
+endif
+UNIT = $$(go list ./... | grep -v '/test/')
 
 .NOTPARALLEL:
 .PHONY: help build test unit e2e demo bench bench-go race lint fuzz soak install clean setup
