@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -130,23 +131,37 @@ func (vg *VG) leftAlone(lv *LV, elsewhere map[dmcore.UUID]bool) error {
 
 // orphans adds the group's devices whose volume neither metadata knows.
 func (d *devices) orphans(after, before *VG, concerned map[dmcore.UUID]bool) {
-	for _, i := range d.infos {
-		if orphan(i, after, before) && (i.OpenCount == 0 || layerOf(i.UUID) != "") {
+	for i := range d.unknown(after, before) {
+		if i.OpenCount == 0 || layerOf(i.UUID) != "" {
 			concerned[i.UUID] = true
 		}
 	}
 }
 
-func orphan(i dmcore.Info, after, before *VG) bool {
-	vgid, lvid, ok := split(i.UUID)
-	return ok && vgid == after.ID && after.LVByID(lvid) == nil && before.LVByID(lvid) == nil
+// unknown lists the group's devices whose volume neither metadata knows. It is
+// asked for each of thousands of volumes that are activated in turn.
+func (d *devices) unknown(after, before *VG) iter.Seq[dmcore.Info] {
+	return func(yield func(dmcore.Info) bool) {
+		known := make(map[ID]bool, len(after.LVs))
+		for _, vg := range []*VG{after, before} {
+			for _, lv := range vg.LVs {
+				known[lv.ID] = true
+			}
+		}
+		for _, i := range d.infos {
+			vgid, lvid, ok := split(i.UUID)
+			if ok && vgid == after.ID && !known[lvid] && !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // held reports a device that is open although its volume is in neither metadata
 // any more: somebody writes to extents that may be given to another volume.
 func (d *devices) held(after, before *VG) error {
-	for _, i := range d.infos {
-		if orphan(i, after, before) && i.OpenCount > 0 && layerOf(i.UUID) == "" {
+	for i := range d.unknown(after, before) {
+		if i.OpenCount > 0 && layerOf(i.UUID) == "" {
 			return fmt.Errorf("device %s: its volume is gone and it is open, on extents that are free: %w", i.Name, ErrInUse)
 		}
 	}
