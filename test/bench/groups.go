@@ -32,10 +32,12 @@ func (c change) say() string {
 	if len(c.speed) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f ms, %s", 1000/c.speed.median(), kib(c.bytes))
+	time := fmt.Sprintf("%.1f ms", 1000/c.speed.median())
+	if c.bytes == 0 { // not known of a command on a file
+		return time
+	}
+	return fmt.Sprintf("%s, %.1f KiB", time, float64(c.bytes)/1024)
 }
-
-func kib(n int64) string { return fmt.Sprintf("%.1f KiB", float64(n)/1024) }
 
 // groups measures and prints what a commit costs.
 func groups(ctx context.Context, o options, dir string) error {
@@ -214,10 +216,7 @@ func (g *group) cowhand(ctx context.Context, o options, args ...string) error {
 }
 
 func (g *group) tagOurs(ctx context.Context, o options, tag string) (int64, error) {
-	if err := g.cowhand(ctx, o, "lvm", "lvchange", "--addtag", "c"+tag, "bench/lv5"); err != nil {
-		return 0, err
-	}
-	return 0, nil
+	return 0, g.cowhand(ctx, o, "lvm", "lvchange", "--addtag", "c"+tag, "bench/lv5")
 }
 
 func (g *group) tagTheirs(ctx context.Context, _ options, tag string) (int64, error) {
