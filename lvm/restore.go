@@ -52,6 +52,7 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		return err
 	}
 	var errs []error
+	var units []touch
 	links := vg.links()
 	for _, lv := range vg.LVs {
 		_, isSnapshot := links.byCOW[lv.Name]
@@ -72,7 +73,13 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		if !active {
 			continue
 		}
-		errs = append(errs, e.bringUnits(ctx, vg, []touch{{Ref: Ref{name, lv.Name}, activate: true, noMerging: wait}}))
+		units = append(units, touch{Ref: Ref{name, lv.Name}, activate: true, noMerging: wait})
+	}
+	if e.bringUnits(ctx, vg, units) == nil {
+		return errors.Join(errs...)
+	}
+	for _, t := range units { // one that cannot be brought does not keep the others from it
+		errs = append(errs, e.bringUnits(ctx, vg, []touch{t}))
 	}
 	return errors.Join(errs...)
 }
