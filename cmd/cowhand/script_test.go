@@ -194,6 +194,7 @@ func scriptLoops(ts *testscript.TestScript, neg bool, args []string) {
 global { locking_dir=%q event_activation=0 }
 activation { udev_sync=0 udev_rules=0 monitoring=0 }
 backup { backup=0 archive=0 }
+log { report_command_log=0 }
 `, strings.Join(filter, ","), filepath.Join(dir, "lock"))
 	ts.Check(os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(conf), 0o600))
 	ts.Setenv("LVM_SYSTEM_DIR", dir)
