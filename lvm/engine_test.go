@@ -338,3 +338,29 @@ func stopAt(t *testing.T, op string, n int) (ran bool) {
 	}
 	return false
 }
+
+// A device mapper that is lost before the commit leaves nothing; after it, a
+// snapshot that nobody should trust.
+func TestSnapshotWithoutItsMachine(t *testing.T) {
+	for _, lostAt := range []dmcore.Command{dmcore.Suspend, dmcore.Resume} {
+		w := newWorld(t, 1, 32<<20)
+		root := w.create("root", "8m")
+		live, suspended := w.DM, false
+		w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+			if c == lostAt && (c == dmcore.Suspend || suspended) {
+				return nil, dmcore.ErrUnavailable
+			}
+			suspended = suspended || c == dmcore.Suspend
+			return live.Control().Do(ctx, c, r)
+		}))
+		err := w.Snapshot(t.Context(), []lvm.SnapshotRequest{{Origin: root, Name: "s1", Size: lvm.Size{Bytes: 4 << 20}}})
+		vg, again := w.Group(t.Context(), "vg")
+		if again != nil {
+			t.Fatal(again)
+		}
+		committed := vg.LV("s1") != nil
+		if !errors.Is(err, dmcore.ErrUnavailable) || errors.Is(err, lvm.ErrTorn) != committed || committed != (lostAt == dmcore.Resume) {
+			t.Errorf("lost at %s: recorded %v, %v", lostAt, committed, err)
+		}
+	}
+}

@@ -36,7 +36,8 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 		refs = append(refs, r.Origin)
 		specs[r.Origin.VG] = append(specs[r.Origin.VG], s)
 	}
-	return e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
+	var made []Ref
+	err := e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
 		var ed edit
 		for name, vg := range groups {
 			cows, err := vg.AddSnapshots(specs[name])
@@ -44,6 +45,7 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 				return ed, err
 			}
 			for i, cow := range cows {
+				made = append(made, Ref{name, cow.Name})
 				ed.fresh = append(ed.fresh, blank{Ref{name, cow.Name}, storeHead(orDefault(specs[name][i].Chunk))})
 			}
 		}
@@ -52,6 +54,27 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 		}
 		return ed, nil
 	})
+	return e.torn(ctx, made, err)
+}
+
+// ErrTorn is a snapshot that is recorded, but that its origin may have been
+// written without. It is good for nothing but removal.
+var ErrTorn = errors.New("snapshot may miss writes of its origin")
+
+// torn tells, when the device mapper was lost on the way, which snapshots were
+// committed before: nobody knows since when their origins feed them.
+func (e *Engine) torn(ctx context.Context, made []Ref, err error) error {
+	if !errors.Is(err, dmcore.ErrUnavailable) {
+		return err
+	}
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	for _, r := range made {
+		if vg, again := e.Store.Load(ctx, r.VG); again == nil && vg.LV(r.LV) != nil {
+			err = errors.Join(err, fmt.Errorf("%s: is recorded: %w: remove it", r, ErrTorn))
+		}
+	}
+	return err
 }
 
 // Create makes a volume, zeroes its beginning and activates it unless told
