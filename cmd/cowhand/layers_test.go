@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/dmtest":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/nbd":           {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
+	"cowhand/dmcore/guardian":      {"golang.org/x/sys/unix"},
 	"cowhand/dmcore/engine":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/dmcore/nbd", "cowhand/dmcore/userspace", "golang.org/x/sys/unix"},
 	"cowhand/lvm/lvmtext":          {},
 	"cowhand/lvm/ondisk":           {},
