@@ -176,6 +176,10 @@ func ParseTarget(kind string, args []string) (Target, error) {
 			return Snapshot{Dev(args[0]), Dev(args[1]), chunk}, nil
 		}
 		return SnapshotMerge{Dev(args[0]), Dev(args[1]), chunk}, nil
+	case thinPoolType:
+		return parseThinPool(args, bad)
+	case thinType:
+		return parseThin(args, bad)
 	}
 	return nil, fmt.Errorf("target %q: %w", kind, ErrNotSupported)
 }

@@ -92,6 +92,8 @@ func (t *table) add(s dmcore.Segment) (target, error) {
 		return zeroTarget{}, nil
 	case dmcore.Failing:
 		return errorTarget{}, nil
+	case dmcore.ThinPool, dmcore.Thin:
+		return nil, fmt.Errorf("thin pools are not served in user space yet: %w", dmcore.ErrNotSupported)
 	}
 	return nil, fmt.Errorf("target %q: %w", s.Target.Type(), dmcore.ErrNotSupported)
 }
