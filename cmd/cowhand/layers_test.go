@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/engine":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/dmcore/nbd", "cowhand/dmcore/userspace", "golang.org/x/sys/unix"},
 	"cowhand/lvm/lvmtext":          {},
 	"cowhand/lvm/ondisk":           {},
+	"cowhand/lvm/lvmconf":          {"cowhand/lvm/lvmtext"},
 	"cowhand/lvm":                  {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/lvm/lvmtext", "cowhand/lvm/ondisk", "golang.org/x/sys/unix"},
 	"cowhand/hypervisor":           {},
 	"cowhand/hypervisor/hvtest":    {"cowhand/hypervisor"},
