@@ -3,15 +3,17 @@ package lab
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 )
 
-// cpio is an archive in the "newc" format, which the kernel unpacks as its first root file system:
+// Cpio is an archive in the "newc" format, which the kernel unpacks as its first root file system:
 //
 //	each entry   "070701" + 13 numbers of 8 hex digits + name NUL, padded to 4, + data, padded to 4
 //	the end      an entry named TRAILER!!!
 //
 // Source: Linux 6.1, Documentation/driver-api/early-userspace/buffer-format.rst.
-type cpio struct {
+type Cpio struct {
 	buf   bytes.Buffer
 	inode int
 }
@@ -24,17 +26,38 @@ const (
 	cpioEnd     = 0
 )
 
-func (c *cpio) dir(name string)               { c.add(name, cpioDir, nil) }
-func (c *cpio) program(name string, b []byte) { c.add(name, cpioProgram, b) }
-func (c *cpio) link(name, target string)      { c.add(name, cpioLink, []byte(target)) }
+// Dir adds a folder; what lies in it must follow it.
+func (c *Cpio) Dir(name string) { c.add(name, cpioDir, nil) }
 
-// bytes ends the archive and returns it.
-func (c *cpio) bytes() []byte {
+// Program adds a file that can be run.
+func (c *Cpio) Program(name string, b []byte) { c.add(name, cpioProgram, b) }
+
+// Link adds a symbolic link.
+func (c *Cpio) Link(name, target string) { c.add(name, cpioLink, []byte(target)) }
+
+// Programs adds the files of a folder, in the order of their names, to the folder to.
+func (c *Cpio) Programs(to, folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return err
+		}
+		c.Program(to+"/"+e.Name(), b)
+	}
+	return nil
+}
+
+// Bytes ends the archive and returns it.
+func (c *Cpio) Bytes() []byte {
 	c.add("TRAILER!!!", cpioEnd, nil)
 	return c.buf.Bytes()
 }
 
-func (c *cpio) add(name string, mode int, data []byte) {
+func (c *Cpio) add(name string, mode int, data []byte) {
 	c.inode++
 	const uid, gid, links, mtime, devMajor, devMinor, rdevMajor, rdevMinor, check = 0, 0, 1, 0, 0, 0, 0, 0, 0
 	c.buf.WriteString("070701")
@@ -50,4 +73,4 @@ func (c *cpio) add(name string, mode int, data []byte) {
 	c.pad()
 }
 
-func (c *cpio) pad() { c.buf.Write(make([]byte, -c.buf.Len()&3)) }
+func (c *Cpio) pad() { c.buf.Write(make([]byte, -c.buf.Len()&3)) }

@@ -10,15 +10,15 @@ import (
 // Another program lists and unpacks what the writer wrote.
 func TestCpioIsReadByBusybox(t *testing.T) {
 	Need(t, "busybox")
-	var c cpio
-	c.dir("bin")
-	c.program("bin/tool", []byte("#!/bin/sh\necho hello\n"))
-	c.program("bin/odd", []byte("12345")) // padded to 8
-	c.link("bin/alias", "tool")
+	var c Cpio
+	c.Dir("bin")
+	c.Program("bin/tool", []byte("#!/bin/sh\necho hello\n"))
+	c.Program("bin/odd", []byte("12345")) // padded to 8
+	c.Link("bin/alias", "tool")
 	dir := t.TempDir()
 	cmd := exec.Command("busybox", "cpio", "-i", "-v")
 	cmd.Dir = dir
-	cmd.Stdin = bytes.NewReader(c.bytes())
+	cmd.Stdin = bytes.NewReader(c.Bytes())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cpio: %v\n%s", err, out)
 	}

@@ -88,7 +88,7 @@ func size(at Extent) string {
 
 // run runs a program and returns all it said; an error holds that too.
 func run(ctx context.Context, name string, args ...string) (string, error) {
-	path, err := look(name)
+	path, err := Look(name)
 	if err != nil {
 		return "", fmt.Errorf("lab: %w", err)
 	}

@@ -24,9 +24,9 @@ type Domain struct {
 	Unconfined bool // by AppArmor, whose rules for guests know no socket of ours
 }
 
-// What makes the kernel boot quicker under QEMU's TCG: no search for hardware that is not there,
+// BootWords make the kernel boot quicker under QEMU's TCG: no search for hardware that is not there,
 // no calibration of clocks, no self-tests.
-const bootWords = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check " +
+const BootWords = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check " +
 	"8250.nr_uarts=1 cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on"
 
 var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml": escape}).Parse(
@@ -86,7 +86,7 @@ func (d Domain) XML() string {
 	if os.Getenv("COWHAND_KVM") == "1" {
 		v.Type, v.CPU = "kvm", "<cpu mode='host-passthrough'/>"
 	}
-	v.Words = strings.TrimSpace(bootWords + " " + d.Words)
+	v.Words = strings.TrimSpace(BootWords + " " + d.Words)
 	if rest, ok := strings.CutPrefix(d.Source, "nbd+unix:///"); ok {
 		v.Export, v.Socket, _ = strings.Cut(rest, "?socket=")
 	}

@@ -38,22 +38,31 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "cowhand"), nil
 }
 
-// BuildBoot writes the kernel and the first root file system of the lab's guest into dir. The
-// kernel comes from the cache, and is fetched by apt-get download when the cache has none.
-func BuildBoot(ctx context.Context, dir string) (Boot, error) {
+// Kernel returns the folder of a kernel that guests and VMs boot (guest/fetch-kernel tells what lies
+// in it). It comes from the cache, and is fetched by apt-get download when the cache has none.
+func Kernel(ctx context.Context) (string, error) {
 	cache, err := CacheDir()
 	if err != nil {
-		return Boot{}, err
+		return "", err
 	}
 	fetch := exec.CommandContext(ctx, "bash", "-c", fetchKernel, "fetch-kernel", cache)
 	if out, err := fetch.CombinedOutput(); err != nil {
-		return Boot{}, fmt.Errorf("lab: guest kernel: %w\n%s", err, out)
+		return "", fmt.Errorf("lab: kernel: %w\n%s", err, out)
 	}
-	kernel, err := os.ReadFile(filepath.Join(cache, "kernel", "vmlinuz"))
+	return filepath.Join(cache, "linux"), nil
+}
+
+// BuildBoot writes the kernel and the first root file system of the lab's guest into dir.
+func BuildBoot(ctx context.Context, dir string) (Boot, error) {
+	linux, err := Kernel(ctx)
 	if err != nil {
 		return Boot{}, err
 	}
-	initrd, err := initramfs(ctx, filepath.Join(cache, "kernel", "modules"))
+	kernel, err := os.ReadFile(filepath.Join(linux, "vmlinuz"))
+	if err != nil {
+		return Boot{}, err
+	}
+	initrd, err := initramfs(ctx, filepath.Join(linux, "guest"))
 	if err != nil {
 		return Boot{}, err
 	}
@@ -83,31 +92,23 @@ func initramfs(ctx context.Context, modules string) ([]byte, error) {
 		return nil, fmt.Errorf("lab: busybox --list: %w", err)
 	}
 
-	var c cpio
+	var c Cpio
 	for _, dir := range []string{"bin", "dev", "disk", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"} {
-		c.dir(dir)
+		c.Dir(dir)
 	}
-	c.program("init", guestInit)
-	c.program("bin/stop", guestStop)
-	c.link("etc/acpi/PWRF/00000080", "/bin/stop") // what busybox acpid runs for the power button
-	c.program("bin/busybox", boxBytes)
+	c.Program("init", guestInit)
+	c.Program("bin/stop", guestStop)
+	c.Link("etc/acpi/PWRF/00000080", "/bin/stop") // what busybox acpid runs for the power button
+	c.Program("bin/busybox", boxBytes)
 	for _, name := range strings.Fields(string(applets)) {
 		if name != "busybox" {
-			c.link("bin/"+name, "busybox")
+			c.Link("bin/"+name, "busybox")
 		}
 	}
-	entries, err := os.ReadDir(modules) // sorted by name: the order of loading
-	if err != nil {
+	if err := c.Programs("modules", modules); err != nil { // sorted by name: the order of loading
 		return nil, err
 	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(modules, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		c.program("modules/"+e.Name(), b)
-	}
-	return c.bytes(), nil
+	return c.Bytes(), nil
 }
 
 // static fails for a program that needs a loader, which the guest does not have.

@@ -44,7 +44,7 @@ type Libvirt struct {
 
 // StartLibvirt starts a daemon that keeps all its files in dir, and returns when it answers.
 func StartLibvirt(ctx context.Context, dir string) (*Libvirt, error) {
-	daemon, err := look("libvirtd|virtqemud")
+	daemon, err := Look("libvirtd|virtqemud")
 	if err != nil {
 		return nil, fmt.Errorf("lab: libvirt: %w", err)
 	}

@@ -17,16 +17,17 @@ func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	var missing []string
 	for _, p := range programs {
-		if _, err := look(p); err != nil {
+		if _, err := Look(p); err != nil {
 			missing = append(missing, p)
 		}
 	}
 	if len(missing) > 0 {
-		skip(t, "missing programs: "+strings.Join(missing, " "))
+		Skip(t, "missing programs: "+strings.Join(missing, " "))
 	}
 }
 
-func skip(t testing.TB, why string) {
+// Skip skips the test, or fails it with COWHAND_LAB_REQUIRED=1.
+func Skip(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("COWHAND_LAB_REQUIRED") == "1" {
 		t.Fatal(why)
@@ -40,13 +41,13 @@ func NeedGuest(t testing.TB) {
 	Need(t, "qemu-system-x86_64", "qemu-nbd", "qemu-img", "virsh", "libvirtd|virtqemud", "unshare", "busybox", "mke2fs", "debugfs")
 	if os.Geteuid() == 0 {
 		if out, err := exec.Command(namespaces[0], slices.Concat(namespaces[1:], []string{"true"})...).CombinedOutput(); err != nil {
-			skip(t, "no namespaces for a private libvirt: "+strings.TrimSpace(string(out)))
+			Skip(t, "no namespaces for a private libvirt: "+strings.TrimSpace(string(out)))
 		}
 	}
 }
 
-// look finds a program by name, or by the first of several names joined by "|".
-func look(program string) (path string, err error) {
+// Look finds a program by name, or by the first of several names joined by "|".
+func Look(program string) (path string, err error) {
 	for name := range strings.SplitSeq(program, "|") {
 		if path, err = exec.LookPath(name); err == nil {
 			return path, nil
