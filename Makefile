@@ -10,10 +10,13 @@ export GOFLAGS := -tags=libvirt_dlopen,libvirt_without_lxc $(GOFLAGS)
 ifndef HOME
 export HOME := $(shell getent passwd "$$(id -u)" | cut -d: -f6)
 endif
+RUN         ?= .
+# Scenarios are tests of test/vm, or, run in the VM, of the packages in test/vm/inside.
+TEST_VM = COWHAND_PROGRAM=$(CURDIR)/bin/cowhand go test -v -count=1 -timeout 60m -run '($(RUN))|^TestInside$$/($(RUN))' ./test/vm
 UNIT = $$(go list ./... | grep -v '/test/')
 
 .NOTPARALLEL:
-.PHONY: help build test unit e2e demo bench bench-go race lint fuzz soak install clean setup
+.PHONY: help build test unit e2e test-vm test-vm-short demo bench bench-go race lint fuzz soak install clean setup
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,7 +24,7 @@ help: ## this list
 build: ## bin/cowhand
 	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/cowhand ./cmd/cowhand
 
-test: setup lint race e2e ## all tests: installs what they need, then lint, unit tests with the race detector, end to end
+test: setup lint race e2e test-vm-short ## all tests: installs what they need, then lint, unit tests with the race detector, end to end, the VM
 
 demo: ## the main job, shown: a guest tried, patched, discarded, kept, cloned and rolled back (a few minutes)
 	@test/setup demo
@@ -35,7 +38,13 @@ race: ## unit and model tests with the race detector
 	go test -race $(UNIT)
 
 e2e: build ## real guests under a private libvirt, lvm2's own tools (skips, by name, what is not installed)
-	go test -count=1 -timeout 15m ./test/...
+	go test -count=1 -timeout 15m $$(go list ./test/... | grep -v '/test/vm')
+
+test-vm: setup build ## lvm2 and the kernel's device mapper in a VM; RUN=regexp selects scenarios
+	$(TEST_VM)
+
+test-vm-short: build
+	$(TEST_VM) -short
 
 lint: ## go vet, gofmt, staticcheck
 	go vet ./...

@@ -1,0 +1,5 @@
+package inside
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }
