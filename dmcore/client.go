@@ -93,6 +93,12 @@ func (c *Client) Rename(ctx context.Context, uuid UUID, to Name) error {
 	return err
 }
 
+// SetUUID gives a UUID to a device that has none. It cannot be changed again.
+func (c *Client) SetUUID(ctx context.Context, name Name, uuid UUID) error {
+	_, err := c.info(ctx, Rename, &Request{Name: name, NewUUID: uuid})
+	return err
+}
+
 // Remove removes a device that nothing uses; [ErrBusy] otherwise.
 func (c *Client) Remove(ctx context.Context, uuid UUID) error {
 	_, err := c.info(ctx, Remove, &Request{UUID: uuid})
@@ -151,4 +157,16 @@ func (c *Client) SnapshotStatus(ctx context.Context, uuid UUID) (SnapshotStatus,
 // Wait blocks until the device's event number differs from since.
 func (c *Client) Wait(ctx context.Context, uuid UUID, since uint32) (Info, error) {
 	return c.info(ctx, Wait, &Request{UUID: uuid, EventNr: since})
+}
+
+// Settle waits until /dev/mapper/NAME and /dev/VG/LV are there for every device
+// that was resumed or renamed by this Control, and gone for what was removed.
+// It is not for the time in which devices are suspended: who makes the names may
+// read them. Where devices have no such names it does nothing.
+func (c *Client) Settle(ctx context.Context) error {
+	_, err := c.ctl.Do(ctx, Settle, &Request{})
+	if errors.Is(err, ErrNotSupported) { // an engine from before there was such a command
+		return nil
+	}
+	return err
 }

@@ -25,15 +25,15 @@ func (f ControlFunc) Do(ctx context.Context, cmd Command, req *Request) (*Reply,
 type Command int
 
 // The commands, after the ioctls of include/uapi/linux/dm-ioctl.h. Beside each
-// stands what it reads of the Request and fills of the Reply. All but Version
-// and List act on the device that Request.UUID names or, if that is empty,
+// stands what it reads of the Request and fills of the Reply. All but Version,
+// List and Settle act on the device that Request.UUID names or, if that is empty,
 // Request.Name, and fill Reply.Info.
 const (
 	Version        Command = iota // → Version
 	List                          // → Devices
 	Create                        // Name, UUID: a device without a table
 	Remove                        // ErrBusy while open or under another table, unless Deferred
-	Rename                        // NewName
+	Rename                        // NewName, or NewUUID for a device that has no UUID yet
 	Load                          // Table, ReadOnly: into the inactive slot
 	Clear                         // empties the inactive slot
 	Suspend                       // NoFlush, SkipLockFS; a no-op on a suspended device
@@ -44,10 +44,11 @@ const (
 	TargetStatusOf                // → Targets, of the live table
 	Message                       // Sector, Text → Text
 	Wait                          // blocks until Info.EventNr differs from EventNr → Targets
+	Settle                        // waits until the names of what was changed are in the file system
 )
 
 var commandNames = [...]string{"version", "list", "create", "remove", "rename", "load", "clear", "suspend",
-	"resume", "info", "deps", "table", "status", "message", "wait"}
+	"resume", "info", "deps", "table", "status", "message", "wait", "settle"}
 
 func (c Command) String() string {
 	if c < 0 || int(c) >= len(commandNames) {
@@ -84,6 +85,7 @@ type Request struct {
 	Name       Name    `json:"name,omitempty"`
 	UUID       UUID    `json:"uuid,omitempty"`
 	NewName    Name    `json:"newName,omitempty"`
+	NewUUID    UUID    `json:"newUUID,omitempty"`
 	Table      Table   `json:"table,omitempty"`
 	ReadOnly   bool    `json:"readOnly,omitempty"`
 	NoFlush    bool    `json:"noFlush,omitempty"`

@@ -41,6 +41,9 @@ func line(cmd dmcore.Command, req *dmcore.Request, err error) string {
 	if req.NewName != "" {
 		words = append(words, "to "+string(req.NewName))
 	}
+	if req.NewUUID != "" {
+		words = append(words, "to "+string(req.NewUUID))
+	}
 	if req.ReadOnly {
 		words = append(words, "read-only")
 	}

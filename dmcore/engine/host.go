@@ -142,7 +142,7 @@ func (h *host) note(ctx context.Context, own *owner, cmd dmcore.Command, req *dm
 		h.devices[info.Dev.Dev()] = d
 	}
 	mapped := !table.Equal(d.table)
-	if mapped || info.Live != d.info.Live || info.Name != d.info.Name || info.ReadOnly != d.info.ReadOnly {
+	if mapped || info.Live != d.info.Live || info.Name != d.info.Name || info.UUID != d.info.UUID || info.ReadOnly != d.info.ReadOnly {
 		h.changed(d)
 	}
 	if mapped {

@@ -124,7 +124,7 @@ func encode(v any) ([]byte, error) {
 
 // checkText refuses names and tables that JSON cannot carry unchanged.
 func checkText(r *dmcore.Request) error {
-	for _, s := range []string{string(r.Name), string(r.UUID), string(r.NewName), r.Table.String(), r.Text} {
+	for _, s := range []string{string(r.Name), string(r.UUID), string(r.NewName), string(r.NewUUID), r.Table.String(), r.Text} {
 		if !utf8.ValidString(s) {
 			return fmt.Errorf("%q is not UTF-8: %w", s, dmcore.ErrInvalid)
 		}

@@ -79,6 +79,8 @@ func (m *Machine) do(ctx context.Context, cmd dmcore.Command, req *dmcore.Reques
 		return m.list(), nil
 	case dmcore.Create:
 		return m.create(req)
+	case dmcore.Settle: // devices are reached through Open and have no names elsewhere
+		return &dmcore.Reply{}, nil
 	}
 	d, err := m.lookup(req)
 	if err != nil {
@@ -147,12 +149,19 @@ func checkName(n dmcore.Name) error {
 	return nil
 }
 
+func checkUUID(u dmcore.UUID) error {
+	if len(u) > dmcore.MaxUUID || strings.Contains(string(u), "\x00") {
+		return fmt.Errorf("uuid has %d bytes, want at most %d without a NUL: %w", len(u), dmcore.MaxUUID, dmcore.ErrInvalid)
+	}
+	return nil
+}
+
 func (m *Machine) create(req *dmcore.Request) (*dmcore.Reply, error) {
 	if err := checkName(req.Name); err != nil {
 		return nil, err
 	}
-	if len(req.UUID) > dmcore.MaxUUID {
-		return nil, fmt.Errorf("uuid has %d bytes, at most %d: %w", len(req.UUID), dmcore.MaxUUID, dmcore.ErrInvalid)
+	if err := checkUUID(req.UUID); err != nil {
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,6 +187,9 @@ func (m *Machine) create(req *dmcore.Request) (*dmcore.Reply, error) {
 }
 
 func (m *Machine) rename(d *device, req *dmcore.Request) (*dmcore.Reply, error) {
+	if req.NewUUID != "" {
+		return m.setUUID(d, req)
+	}
 	if err := checkName(req.NewName); err != nil {
 		return nil, err
 	}
@@ -192,6 +204,31 @@ func (m *Machine) rename(d *device, req *dmcore.Request) (*dmcore.Reply, error) 
 	delete(m.byName, d.name)
 	d.name = req.NewName
 	m.byName[d.name] = d
+	if d.live.Load() != nil {
+		d.raiseLocked()
+	}
+	return &dmcore.Reply{Info: d.info()}, nil
+}
+
+// setUUID gives a UUID to a device that has none.
+func (m *Machine) setUUID(d *device, req *dmcore.Request) (*dmcore.Reply, error) {
+	if err := checkUUID(req.NewUUID); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case d.removed:
+		return nil, dmcore.ErrNotFound
+	case req.NewName != "":
+		return nil, fmt.Errorf("a new name and a new uuid at once: %w", dmcore.ErrInvalid)
+	case m.byUUID[req.NewUUID] != nil:
+		return nil, fmt.Errorf("%s: %w", req.NewUUID, dmcore.ErrExists)
+	case d.uuid != "":
+		return nil, fmt.Errorf("has the uuid %s: %w", d.uuid, dmcore.ErrInvalid)
+	}
+	d.uuid = req.NewUUID
+	m.byUUID[d.uuid] = d
 	if d.live.Load() != nil {
 		d.raiseLocked()
 	}
