@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/cowstore":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/dmtest":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
+	"cowhand/dmcore/kernel":        {"cowhand/dmcore", "golang.org/x/sys/unix"},
 	"cowhand/dmcore/nbd":           {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/guardian":      {"golang.org/x/sys/unix"},
 	"cowhand/dmcore/engine":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/dmcore/nbd", "cowhand/dmcore/userspace", "golang.org/x/sys/unix"},
