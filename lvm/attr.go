@@ -25,7 +25,7 @@ func (lv *LV) SegType() string {
 	if s.striped() && len(s.Stripes) == 1 {
 		return typeLinear
 	}
-	return s.Type
+	return strings.TrimSuffix(s.Type, flagCrop)
 }
 
 // DataPercent is how full a snapshot is or, of an origin, how much is still to
@@ -186,17 +186,11 @@ func attrTarget(lv *LV) byte {
 
 // zeroes reports a thin pool, or a volume in one, whose new blocks are zeroed.
 func (vg *VG) zeroes(lv *LV) bool {
-	for _, s := range lv.Segments {
-		switch s.Type {
-		case "thin-pool":
-			return s.zero
-		case "thin":
-			for _, ref := range s.refs {
-				if pool := vg.LV(ref.PV); pool != nil && pool.SegType() == "thin-pool" {
-					return vg.zeroes(pool)
-				}
-			}
+	if t := lv.Thin(); t != nil {
+		if lv = vg.LV(t.Pool); lv == nil {
+			return false
 		}
 	}
-	return false
+	p := lv.ThinPool()
+	return p != nil && p.Zero
 }

@@ -130,12 +130,20 @@ func printLV(s *lvmtext.Section, lv *LV) {
 
 // printSegment leaves segments of types it does not know alone.
 func printSegment(s *lvmtext.Section, seg *Segment) {
-	if !seg.known() {
+	if !seg.known() && seg.ThinPool == nil && seg.Thin == nil {
 		return
 	}
 	setNumber(s, "start_extent", uint64(seg.Start), true)
 	setNumber(s, "extent_count", uint64(seg.Count), true)
 	s.Set("type", lvmtext.String(seg.Type))
+	switch {
+	case seg.ThinPool != nil:
+		printThinPool(s, seg)
+		return
+	case seg.Thin != nil:
+		printThin(s, seg.Thin)
+		return
+	}
 	if seg.Type == typeSnapshot {
 		setNumber(s, "chunk_size", uint64(seg.ChunkSize), true)
 		s.Set("origin", lvmtext.String(seg.Origin))

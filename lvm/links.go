@@ -14,11 +14,13 @@ type links struct {
 	byCOW    map[string]link
 	byOrigin map[string][]link
 	helpers  map[string]bool
+	thin     thinLinks
 }
 
 func (vg *VG) links() *links {
 	l := &links{byCOW: map[string]link{}, byOrigin: map[string][]link{}, helpers: map[string]bool{}}
 	for _, lv := range vg.LVs {
+		l.thin.add(lv)
 		for _, s := range lv.Segments {
 			if s.Type == typeSnapshot {
 				k := link{lv, s}
@@ -115,7 +117,7 @@ func (vg *VG) users(name string) []string {
 			continue
 		}
 		for _, s := range lv.Segments {
-			if slices.ContainsFunc(s.refs, names) || vg.PV(name) == nil && slices.ContainsFunc(s.Stripes, names) {
+			if slices.ContainsFunc(s.refs, names) || slices.Contains(s.names(), name) || vg.PV(name) == nil && slices.ContainsFunc(s.Stripes, names) {
 				users = append(users, lv.Name)
 				break
 			}

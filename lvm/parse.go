@@ -261,9 +261,12 @@ func (r *reader) segment(s *lvmtext.Section) *Segment {
 		if seg.COW == "" {
 			r.fail("has neither cow_store nor merging_store")
 		}
+	case seg.Type == typeThinPool || seg.Type == typeThinPool+flagCrop:
+		r.thinPool(s, seg)
+	case seg.Type == typeThin:
+		seg.Thin = r.thin()
 	default:
 		seg.refs = references(s, nil)
-		seg.zero = r.number("zero_new_blocks", math.MaxInt32, false) == 1
 	}
 	return seg
 }

@@ -33,9 +33,16 @@ func (vg *VG) Validate() error {
 		v.lvs[lv.Name] = lv
 	}
 	for _, lv := range vg.LVs {
+		if p := lv.ThinPool(); p != nil {
+			set(&v.parts, p.Metadata, true)
+			set(&v.parts, p.Data, true)
+		}
+	}
+	for _, lv := range vg.LVs {
 		v.lv(lv)
 	}
 	v.snapshots()
+	v.thins()
 	v.extents()
 	if len(v.errs) == 0 {
 		return nil
@@ -44,11 +51,12 @@ func (vg *VG) Validate() error {
 }
 
 type validator struct {
-	vg   *VG
-	lvs  map[string]*LV
-	pvs  map[string]*PV
-	ids  map[ID]string
-	errs []error
+	vg    *VG
+	lvs   map[string]*LV
+	pvs   map[string]*PV
+	ids   map[ID]string
+	parts map[string]bool // of thin pools: they have names that lvm2 keeps for them
+	errs  []error
 }
 
 func (v *validator) bad(format string, args ...any) {
@@ -147,7 +155,7 @@ func (v *validator) pv(pv *PV) {
 func (v *validator) lv(lv *LV) {
 	what := "volume " + lv.Name
 	v.check("volume", CheckLVName(v.vg.Name, lv.Name))
-	if lv.Name != lv.was && !v.helper(lv) {
+	if lv.Name != lv.was && !v.helper(lv) && !lv.spare() && !v.parts[lv.Name] {
 		v.check("volume", CheckReserved(lv.Name))
 	}
 	v.id(lv.ID, what)

@@ -75,7 +75,8 @@ type LV struct {
 
 // Segment is a run of a volume's extents. Start, Count and Type are of every
 // segment; Stripes and StripeSize of type "striped" (a linear segment has one
-// stripe); the rest of type "snapshot". Other types are kept as they were.
+// stripe); ChunkSize of types "snapshot" and "thin-pool"; Origin, COW and Merging
+// of type "snapshot". Other types are kept as they were.
 type Segment struct {
 	Start, Count Extents
 	Type         string
@@ -83,11 +84,12 @@ type Segment struct {
 	Stripes      []Area
 	ChunkSize    dmcore.Sectors
 	Origin, COW  string
-	Merging      bool // the snapshot is being merged into its origin
+	Merging      bool      // the snapshot is being merged into its origin
+	ThinPool     *ThinPool // of type "thin-pool", nil of others
+	Thin         *Thin     // of type "thin", nil of others
 
 	was  string // its section in the volume's, "" if it is new
 	refs []Area // of an unknown type: all that its strings may name
-	zero bool   // of a thin pool: zero_new_blocks
 }
 
 // Area is where a stripe lies: on a physical volume or, in types this package
@@ -133,6 +135,7 @@ func (lv *LV) clone() *LV {
 	for i, s := range lv.Segments {
 		t := *s
 		t.Stripes = slices.Clone(s.Stripes)
+		t.cloneThin()
 		c.Segments[i] = &t
 	}
 	return &c

@@ -133,8 +133,8 @@ func blankBefore(previous, key string) bool {
 
 // blankBeforeSection says the same of a section that is depth levels below the
 // root and follows another section or not: only the second and later segments of
-// an LV have none.
-func blankBeforeSection(depth int, follows bool) bool { return depth != 2 || !follows }
+// an LV, and messages of a segment, have none.
+func blankBeforeSection(depth int, follows bool) bool { return depth < 2 || !follows }
 
 // comment is what lvm2 notes behind a value in a file.
 func (f *flow) comment(s *Section, it *item) string {
