@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 )
@@ -33,14 +32,14 @@ const (
 	probation = 64                     // quick requests in a row after which a slow device is quick again
 )
 
-func newConn(s *Server, ctx context.Context, nc net.Conn, in *input, x *export) *conn {
+func newConn(s *Server, ctx context.Context, w wire, in *input, x *export) *conn {
 	c := &conn{srv: s, x: x, ctx: ctx, in: in, born: time.Now(),
 		sync: newSyncer(x.dev.Sync),
 		jobs: make(chan *request),
 		done: make(chan error, 1),
 	}
 	c.duty.init(c.relieve)
-	c.outbox.init(nc, &s.buffers, orDefault(s.MaxRequests, 64), orDefault(s.MaxBytes, 64<<20))
+	c.outbox.init(w, &s.buffers, orDefault(s.MaxRequests, 64), orDefault(s.MaxBytes, 64<<20))
 	return c
 }
 

@@ -22,6 +22,9 @@
 //	socket ─▶ input ─▶ header ─▶ check ─▶ limits                            ├─▶ outbox ─▶ socket
 //	         └────────── workers: flush, FUA, trim, zeroes, status, large ──┘
 //
+// Who reads or writes a unix socket sleeps in the system call and not in the
+// runtime's poller (see socket): each connection holds a thread.
+//
 // The protocol is doc/proto.md of the NetworkBlockDevice/nbd repository, at
 // commit 89ba7b5379.
 package nbd

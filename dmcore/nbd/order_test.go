@@ -151,7 +151,7 @@ func (o *order) run(script string) {
 	dev := newDevice(1 << 20)
 	dev.setHook(func(cmd uint16, off int64) error { o.block(fmt.Sprint("end ", cmd, off)); return nil })
 	x := &export{dev: dev, mapper: dev, size: 1 << 20, minBlock: 512, structured: true, meta: true}
-	c := newConn(&Server{MaxRequests: o.limit}, o.Context(), o, newInput(o), x)
+	c := newConn(&Server{MaxRequests: o.limit}, o.Context(), &polled{Conn: o}, newInput(o), x)
 	c.slow.Store(o.slow)
 	served := make(chan error, 1)
 	go func() { served <- c.serve() }()

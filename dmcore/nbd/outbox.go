@@ -1,9 +1,6 @@
 package nbd
 
-import (
-	"net"
-	"sync"
-)
+import "sync"
 
 // outbox holds the requests of a connection from the time they are let in
 // until their replies are written. Whoever finds nobody writing writes what
@@ -11,7 +8,7 @@ import (
 //
 //	begin ──▶ in flight ──push──▶ ready ──kick──▶ written: free for the next
 type outbox struct {
-	nc          net.Conn
+	w           wire
 	buffers     *buffers
 	maxRequests int
 	maxBytes    int
@@ -28,7 +25,6 @@ type outbox struct {
 	broken   error // why the client cannot be reached any more
 
 	iov [][]byte // of whoever writes
-	vec net.Buffers
 }
 
 // Replies wait for one another up to these limits.
@@ -37,8 +33,8 @@ const (
 	batchBytes    = 64 << 10
 )
 
-func (o *outbox) init(nc net.Conn, b *buffers, maxRequests, maxBytes int) {
-	o.nc, o.buffers, o.maxRequests, o.maxBytes = nc, b, maxRequests, maxBytes
+func (o *outbox) init(w wire, b *buffers, maxRequests, maxBytes int) {
+	o.w, o.buffers, o.maxRequests, o.maxBytes = w, b, maxRequests, maxBytes
 	o.room.L = &o.mu
 }
 
@@ -131,16 +127,11 @@ func (o *outbox) write(batch []*request) error {
 			iov = append(iov, r.body)
 		}
 	}
-	o.iov, o.vec = iov, iov
-	var err error
-	if len(iov) == 1 {
-		_, err = o.nc.Write(iov[0])
-	} else {
-		_, err = o.vec.WriteTo(o.nc)
-	}
+	o.iov = iov
+	err := o.w.writev(iov)
 	clear(iov)
 	if err != nil {
-		o.nc.Close()
+		o.w.Close()
 	}
 	return err
 }

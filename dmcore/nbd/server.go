@@ -192,9 +192,8 @@ func (s *Server) session(ctx, killed context.Context, nc net.Conn) (name string,
 	enlargeSendBuffer(nc)
 	in := newInput(nc)
 	nc.SetDeadline(time.Now().Add(orDefault(s.Handshake, 30*time.Second)))
-	// A deadline in the past, set after the last one that is not, ends reading.
-	stopReading := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
-	defer stopReading()
+	stopHaggling := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
+	defer stopHaggling()
 
 	n := &negotiator{srv: s, ctx: ctx, in: in, out: nc}
 	x, err := n.negotiate()
@@ -202,9 +201,14 @@ func (s *Server) session(ctx, killed context.Context, nc net.Conn) (name string,
 		return "", err
 	}
 	nc.SetDeadline(time.Time{})
-	if ctx.Err() != nil {
-		nc.SetReadDeadline(time.Unix(1, 0))
-	}
+	w := newWire(nc)
+	defer w.Close()
+	in.r = w
+	// Asked for after the last deadline that is not in the past.
+	stopReading := context.AfterFunc(ctx, w.deafen)
+	defer stopReading()
+	stopKill := context.AfterFunc(killed, func() { w.Close() })
+	defer stopKill()
 	s.log().Debug("nbd: export opened", "export", x.Name, "size", x.size, "read-only", x.ReadOnly)
-	return x.Name, newConn(s, killed, nc, in, x).serve()
+	return x.Name, newConn(s, killed, w, in, x).serve()
 }
