@@ -89,37 +89,86 @@ func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *comm
 	undo := func(err error) error {
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
-		return errors.Join(err, devs.undo(ctx, plan), c.abort())
+		return errors.Join(err, devs.undo(ctx, plan), c.abort(), e.settle(ctx, devs))
 	}
-	if err := devs.run(ctx, plan.Prepare); err != nil {
-		return undo(err)
+	armed := e.arm(ctx, plan)
+	err := devs.run(ctx, plan.Prepare)
+	done, unguarded := armed()
+	if err = errors.Join(err, unguarded); err != nil {
+		return errors.Join(undo(err), done())
 	}
 	ctx, cancel := cleanup(ctx) // who interrupts us now must not keep I/O waiting
 	defer cancel()
+	err = e.window(ctx, devs, plan, c, still)
+	if !c.stands {
+		return errors.Join(undo(err), done())
+	}
+	// What cannot be cleaned up is found again by the next change.
+	err = errors.Join(err, done(), devs.runAll(ctx, plan.Cleanup), e.settle(ctx, devs))
+	c.after()
+	return err
+}
+
+// window is the time in which I/O waits: nothing in it may need a file system, or
+// memory that is not there. On an error before the commit nothing is resumed.
+func (e *Engine) window(ctx context.Context, devs *devices, plan Plan, c *commit, still func(context.Context) error) error {
 	begun := time.Now()
 	if err := devs.run(ctx, plan.Suspend); err != nil {
-		return undo(err)
+		return err
 	}
 	if still != nil {
 		if err := still(ctx); err != nil {
-			return undo(err)
+			return err
 		}
 	}
 	window := e.Window
 	if window == 0 {
-		window = 10 * time.Second
+		window = DefaultWindow
 	}
 	if waited := time.Since(begun); waited > window {
-		return undo(fmt.Errorf("devices took %s to suspend, at most %s are allowed", waited.Round(time.Millisecond), window))
+		return fmt.Errorf("devices took %s to suspend, at most %s are allowed", waited.Round(time.Millisecond), window)
 	}
 	if err := c.commit(); err != nil {
-		return undo(err)
+		return err
 	}
-	// The metadata is new. Every device is resumed whatever becomes of the
-	// others; what cannot be cleaned up is found again by the next change.
-	err := errors.Join(devs.runAll(ctx, plan.Resume), devs.runAll(ctx, plan.Cleanup))
-	c.after()
-	return err
+	return devs.resume(ctx, plan.Resume)
+}
+
+// DefaultWindow is how long devices may take to suspend.
+const DefaultWindow = 10 * time.Second
+
+// arm has the guardian come, if anything is going to be suspended, while other
+// things are prepared. The function returned waits until it is there; done may be
+// called in any case.
+func (e *Engine) arm(ctx context.Context, plan Plan) func() (done func() error, err error) {
+	none := func() error { return nil }
+	if e.Guard == nil || len(plan.Suspend) == 0 {
+		return func() (func() error, error) { return none, nil }
+	}
+	type guard struct {
+		done func() error
+		err  error
+	}
+	come := make(chan guard, 1)
+	go func() {
+		done, err := e.Guard(ctx, plan.suspended())
+		come <- guard{done, err}
+	}()
+	return func() (func() error, error) {
+		g := <-come
+		if g.err != nil {
+			return none, g.err
+		}
+		return g.done, nil
+	}
+}
+
+// settle waits until the device nodes are as the devices are, if any changed.
+func (e *Engine) settle(ctx context.Context, devs *devices) error {
+	if !devs.changed {
+		return nil
+	}
+	return e.DM.Settle(ctx)
 }
 
 // commit is the metadata side of a change: several groups that become new
@@ -130,6 +179,7 @@ type commit struct {
 	names   []string
 	pending map[string]*Pending
 	done    []*Pending // as committed
+	stands  bool       // all are committed: there is no way back
 }
 
 // prepare writes the new texts where no reader looks yet. On an error nothing
@@ -167,6 +217,7 @@ func (c *commit) commit() error {
 		c.done = append(c.done, c.pending[name])
 		delete(c.pending, name)
 	}
+	c.stands = true
 	return nil
 }
 

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"cowhand/dmcore"
 )
@@ -19,6 +22,8 @@ type devices struct {
 	infos  []dmcore.Info
 	tables map[dmcore.UUID]dmcore.Table
 	number map[dmcore.UUID]dmcore.DevNo
+
+	changed bool // a step was tried
 }
 
 // look lists LVM's devices with their live tables.
@@ -89,7 +94,7 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		if _, err := vg.Unit(t.LV); err != nil || !active {
 			continue
 		}
-		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: vg.pvPath, NoMerging: t.noMerging})
+		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: d.e.nodes(vg), NoMerging: t.noMerging})
 		if err != nil {
 			return Plan{}, err
 		}
@@ -168,13 +173,24 @@ func (d *devices) held(after, before *VG) error {
 	return nil
 }
 
-// pvPath is where a physical volume is, in the form in which tables name it.
+// pvPath is where a physical volume was found.
 func (vg *VG) pvPath(id ID) (dmcore.Dev, error) {
 	pv := vg.PVByID(id)
 	if pv == nil || pv.Missing() || pv.Device == "" {
 		return "", ErrMissingPV
 	}
 	return dmcore.Dev(pv.Device), nil
+}
+
+// nodes tells how tables name the physical volumes of a group.
+func (e *Engine) nodes(vg *VG) func(ID) (dmcore.Dev, error) {
+	return func(id ID) (dmcore.Dev, error) {
+		path, err := vg.pvPath(id)
+		if err != nil || e.Node == nil {
+			return path, err
+		}
+		return e.Node(string(path))
+	}
 }
 
 // swept lists the devices after those were removed that a process left which
@@ -224,32 +240,64 @@ func (d *devices) have(ctx context.Context, groups map[string]*VG, concerned map
 		}
 		for _, vg := range groups {
 			if id, _, ok := split(i.UUID); ok && id == vg.ID {
-				if dev := vg.strange(t); dev != "" {
+				if dev := d.strange(vg, t); dev != "" {
 					return nil, fmt.Errorf("device %s: is mapped to %s, and %s was found on other disks: %w", i.Name, dev, vg.Name, ErrDuplicate)
 				}
 			}
 		}
-		have = append(have, Device{i, t})
+		have = append(have, Device{d.e.seen(i), t})
 	}
 	return have, nil
 }
 
 // strange returns a disk of a table on which no physical volume of the group was
 // found. One that is not there any more may have got another name.
-func (vg *VG) strange(t dmcore.Table) dmcore.Dev {
+func (d *devices) strange(vg *VG, t dmcore.Table) dmcore.Dev {
 	for _, dev := range t.Devs() {
-		if !filepath.IsAbs(string(dev)) || slices.ContainsFunc(vg.PVs, func(pv *PV) bool { return pv.Device == string(dev) }) {
-			continue
-		}
-		id, kind := identify(string(dev))
-		if kind != deviceAbsent && !slices.ContainsFunc(vg.PVs, func(pv *PV) bool {
-			of, kind := identify(pv.Device)
-			return kind != deviceAbsent && of == id
-		}) {
+		if !d.mapped(dev) && !d.ours(vg, dev) {
 			return dev
 		}
 	}
 	return ""
+}
+
+// mapped reports a reference to a device of LVM's.
+func (d *devices) mapped(dev dmcore.Dev) bool {
+	return slices.ContainsFunc(d.infos, func(i dmcore.Info) bool { return i.Dev.Dev() == dev })
+}
+
+// ours reports a disk that is a physical volume of the group, or gone.
+func (d *devices) ours(vg *VG, dev dmcore.Dev) bool {
+	id, kind := identifyDev(dev)
+	if kind == deviceAbsent {
+		return true
+	}
+	node := d.e.nodes(vg)
+	return slices.ContainsFunc(vg.PVs, func(pv *PV) bool {
+		if pv.Device == string(dev) {
+			return true
+		}
+		if of, kind := identify(pv.Device); kind != deviceAbsent && of == id {
+			return true
+		}
+		named, err := node(pv.ID) // an image file is mapped through a loop device
+		return err == nil && named == dev
+	})
+}
+
+// identifyDev is identify for a table's reference: a path, or "major:minor".
+func identifyDev(dev dmcore.Dev) (deviceIdentity, deviceKind) {
+	if filepath.IsAbs(string(dev)) {
+		return identify(string(dev))
+	}
+	var major, minor uint32
+	if n, err := fmt.Sscanf(string(dev), "%d:%d", &major, &minor); err != nil || n != 2 || major == 0 {
+		return deviceIdentity{}, deviceAbsent
+	}
+	if _, err := os.Stat(fmt.Sprintf("/sys/dev/block/%d:%d", major, minor)); err != nil {
+		return deviceIdentity{}, deviceAbsent
+	}
+	return deviceIdentity{rdev: unix.Mkdev(major, minor)}, deviceUsable
 }
 
 // run does steps until one fails.
@@ -277,6 +325,38 @@ func (d *devices) runAll(ctx context.Context, steps []Step) error {
 	return errors.Join(errs...)
 }
 
+// errNotResumed is a device that did not get the table which the metadata asks
+// for.
+var errNotResumed = errors.New("the new table could not be made live")
+
+// resume makes the new tables live. A device that refuses its own goes on with
+// the old one: I/O must not wait for ever. If that was a merge, what stands
+// aside for it must not go either, or the kernel gives up the exceptions that the
+// merge was to take over (Linux 6.1, drivers/md/dm-snap.c, snapshot_dtr).
+func (d *devices) resume(ctx context.Context, steps []Step) error {
+	var errs []error
+	for _, s := range steps {
+		if err := d.e.trace("dm: %s", s); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if s.left && len(errs) > 0 {
+			errs = append(errs, d.goOn(ctx, s.UUID))
+		} else if err := d.step(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", errNotResumed, err), d.goOn(ctx, s.UUID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// goOn lets I/O flow through the table that is live.
+func (d *devices) goOn(ctx context.Context, u dmcore.UUID) error {
+	err := d.e.DM.Clear(ctx, u)
+	if _, again := d.e.DM.Resume(ctx, u); !errors.Is(again, dmcore.ErrInvalid) { // it has no table at all
+		err = errors.Join(err, again)
+	}
+	return err
+}
+
 // undo takes back what was done of a plan before its commit.
 func (d *devices) undo(ctx context.Context, p Plan) error {
 	var errs []error
@@ -290,6 +370,7 @@ func (d *devices) undo(ctx context.Context, p Plan) error {
 
 func (d *devices) step(ctx context.Context, s Step) error {
 	dm := d.e.DM
+	d.changed = true
 	switch s.Do {
 	case dmcore.Create:
 		info, err := dm.Create(ctx, s.Name, s.UUID)

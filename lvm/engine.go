@@ -30,6 +30,18 @@ type Engine struct {
 	// [KernelDevices]. Their volumes are left alone: two that map one volume
 	// know nothing of each other's writers. Nil: there is no other.
 	Elsewhere func() (map[dmcore.UUID]bool, error)
+	// Node tells how tables name the physical volume that was found at a path.
+	// Nil: by the path, as the userspace machine does; the kernel wants a
+	// device number.
+	Node func(path string) (dmcore.Dev, error)
+	// Guard is called before the first device is suspended, with the groups
+	// concerned: from then on somebody else must be ready to put their devices
+	// in order should this process die, and memory must not be paged out. done
+	// ends that. Nil: the device mapper itself notices that we are gone.
+	Guard func(ctx context.Context, groups []ID) (done func() error, err error)
+	// Probed reports a device that only those have open who look at every new
+	// device, as udev does: they read a little and go. Nil: nobody does.
+	Probed func(dmcore.Info) bool
 	// Patience is how long WaitClosed waits; 0: 10 s.
 	Patience time.Duration
 	// Window bounds the time between the first suspend and the commit; 0: 10 s.
@@ -144,9 +156,17 @@ func (e *Engine) devices(ctx context.Context) (map[dmcore.UUID]dmcore.Info, erro
 	}
 	m := make(map[dmcore.UUID]dmcore.Info, len(list))
 	for _, d := range list {
-		m[d.UUID] = d
+		m[d.UUID] = e.seen(d)
 	}
 	return m, nil
+}
+
+// seen is a device as decisions want it: who only probes it does not hold it.
+func (e *Engine) seen(info dmcore.Info) dmcore.Info {
+	if info.OpenCount > 0 && layerOf(info.UUID) == "" && e.Probed != nil && e.Probed(info) {
+		info.OpenCount = 0
+	}
+	return info
 }
 
 func (e *Engine) now() time.Time {

@@ -106,7 +106,7 @@ func (e *Engine) stillClosed(ctx context.Context, op string, devices []watched) 
 		if err != nil {
 			return err
 		}
-		if ok && info.OpenCount > 0 {
+		if ok && e.seen(info).OpenCount > 0 {
 			return &Error{VG: w.VG, LV: w.LV, Op: op, Err: fmt.Errorf("was opened meanwhile: %w", ErrInUse)}
 		}
 	}

@@ -61,10 +61,10 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 // written without. It is good for nothing but removal.
 var ErrTorn = errors.New("snapshot may miss writes of its origin")
 
-// torn tells, when the device mapper was lost on the way, which snapshots were
+// torn tells, when the device mapper was lost or refused on the way, which snapshots were
 // committed before: nobody knows since when their origins feed them.
 func (e *Engine) torn(ctx context.Context, made []Ref, err error) error {
-	if !errors.Is(err, dmcore.ErrUnavailable) {
+	if !errors.Is(err, dmcore.ErrUnavailable) && !errors.Is(err, errNotResumed) {
 		return err
 	}
 	ctx, cancel := cleanup(ctx)

@@ -25,6 +25,7 @@ type Step struct {
 	SkipLockFS bool         // of Suspend
 
 	shown string // the table, with names
+	left  bool   // of Resume: what a snapshot leaves behind that is merged
 }
 
 func (s Step) String() string {
@@ -60,6 +61,17 @@ func (s Step) String() string {
 // devices, as lvm2 does before it commits a removal, and Undo does not bring
 // them back: the volumes are inactive then.
 type Plan struct{ Prepare, Suspend, Resume, Cleanup []Step }
+
+// suspended lists the groups of the devices that are going to be suspended.
+func (p Plan) suspended() []ID {
+	var groups []ID
+	for _, s := range p.Suspend {
+		if vg, _, ok := split(s.UUID); ok && !slices.Contains(groups, vg) {
+			groups = append(groups, vg)
+		}
+	}
+	return groups
+}
 
 // Empty reports that nothing is to be done.
 func (p Plan) Empty() bool { return len(p.Prepare)+len(p.Suspend)+len(p.Resume)+len(p.Cleanup) == 0 }

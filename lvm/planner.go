@@ -269,7 +269,7 @@ func (p *planner) order() {
 		if h := p.byUUID[w.UUID]; h != nil {
 			name = h.Info.Name
 		}
-		p.plan.Resume = append(p.plan.Resume, Step{Do: dmcore.Resume, Name: name, UUID: w.UUID})
+		p.plan.Resume = append(p.plan.Resume, Step{Do: dmcore.Resume, Name: name, UUID: w.UUID, left: isFailing(w.Table)})
 	}
 }
 

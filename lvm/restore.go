@@ -148,6 +148,68 @@ func (e *Engine) Reconcile(ctx context.Context, left []dmcore.Info) error {
 	return errors.Join(errs...)
 }
 
+// Unsettled lists the devices of groups that are suspended, or have a table that
+// never became live. If nobody is at work on the group, somebody died there.
+func (e *Engine) Unsettled(ctx context.Context, group func(ID) bool) ([]dmcore.Info, error) {
+	infos, err := e.DM.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var left []dmcore.Info
+	for _, i := range infos {
+		if id, _, ok := split(i.UUID); ok && group(id) && (i.Suspended || i.Inactive) {
+			left = append(left, i)
+		}
+	}
+	return left, nil
+}
+
+// Release resumes, with what is live, those of the devices that are suspended
+// still: their metadata cannot be read, or asks for what the device mapper
+// refuses, and I/O must not wait for that.
+func (e *Engine) Release(ctx context.Context, left []dmcore.Info) error {
+	d := &devices{e: e}
+	var errs []error
+	for _, i := range left {
+		if now, ok, err := e.DM.Find(ctx, i.UUID); err != nil || ok && now.Suspended {
+			errs = append(errs, err, d.goOn(ctx, i.UUID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Recover is Reconcile for all groups on which nobody is at work, and tells what
+// it put in order.
+func (e *Engine) Recover(ctx context.Context) ([]dmcore.Info, error) {
+	groups, err := e.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var done []dmcore.Info
+	var errs []error
+	for _, vg := range groups {
+		left, err := e.recoverGroup(ctx, vg)
+		done, errs = append(done, left...), append(errs, err)
+	}
+	return done, errors.Join(errs...)
+}
+
+func (e *Engine) recoverGroup(ctx context.Context, vg *VG) (left []dmcore.Info, err error) {
+	if left, err = e.Unsettled(ctx, func(id ID) bool { return id == vg.ID }); err != nil || len(left) == 0 {
+		return nil, err
+	}
+	unlock, err := e.Locks.VGs(ctx, true, vg.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	// Who had the lock may have been in the middle of his own change.
+	if left, err = e.Unsettled(ctx, func(id ID) bool { return id == vg.ID }); err != nil || len(left) == 0 {
+		return nil, err
+	}
+	return left, e.reconcile(ctx, vg.Name, left, true)
+}
+
 func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.Info) error {
 	wait, cancel := context.WithTimeout(ctx, lockPatience)
 	unlock, err := e.Locks.VGs(wait, true, name)
@@ -158,6 +220,10 @@ func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.
 	} else if ctx.Err() != nil {
 		return err
 	}
+	return e.reconcile(ctx, name, left, locked)
+}
+
+func (e *Engine) reconcile(ctx context.Context, name string, left []dmcore.Info, locked bool) error {
 	vg, err := e.Store.Load(ctx, name)
 	if err != nil {
 		return err

@@ -77,16 +77,32 @@ func (h *host) lines(name dmcore.Name, text string) error {
 	return nil
 }
 
-func (h *host) eachDevice(ctx context.Context, names []string, each func(context.Context, *dmcore.Client, dmcore.Info) error) error {
+// mapper is the device mapper that this run drives. It starts no daemon.
+func (h *host) mapper() (dmcore.Control, error) {
+	onKernel, err := h.onKernel()
+	if err != nil {
+		return nil, err
+	}
+	if onKernel {
+		return h.kernel(), nil
+	}
 	c, err := engine.Dial(h.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(c.Close)
+	return c, nil
+}
+
+func (h *host) eachDevice(ctx context.Context, names []string, each func(context.Context, *dmcore.Client, dmcore.Info) error) error {
+	ctl, err := h.mapper()
 	if errors.Is(err, dmcore.ErrUnavailable) && len(names) == 0 {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	dm := dmcore.NewClient(c)
+	dm := dmcore.NewClient(ctl)
 	infos, err := dm.List(ctx)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ func engineCommand(h *host) *cli.Command {
 			{Name: "uri", Usage: "print the NBD URI of a volume", ArgsUsage: "VG/LV", Action: action(h.engineURI)},
 			{Name: "serve", Usage: "keep an engine running", Hidden: true, Action: action(h.engineServe)},
 			{Name: "work", Usage: "be the engine", Hidden: true, Action: action(h.engineWork)},
+			{Name: "guard", Usage: "stand by while devices are suspended", Hidden: true, Action: action(h.engineGuard)},
 		},
 	}
 }
@@ -89,6 +90,11 @@ func (h *host) engineURI(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if onKernel, err := h.onKernel(); err != nil {
+		return err
+	} else if onKernel {
+		return &refusal{fmt.Sprintf("%s: the kernel's volumes are block devices, not NBD exports: %s", ref, h.devicePathOf(ref)), errors.ErrUnsupported}
+	}
 	volumes, err := h.volumes(ctx)
 	if err != nil {
 		return err
@@ -112,4 +118,12 @@ func (h *host) engineURI(ctx context.Context, c *cli.Context) error {
 	return nil
 }
 
-func (h *host) uriOf(r lvm.Ref) string { return engine.URI(h.RunDir, r.String()) }
+// whereIs is how programs reach a volume: a device's path or an NBD URI.
+func (h *host) whereIs(r lvm.Ref) string {
+	if onKernel, err := h.onKernel(); err == nil && onKernel {
+		return h.devicePathOf(r)
+	}
+	return engine.URI(h.RunDir, r.String())
+}
+
+func (h *host) devicePathOf(r lvm.Ref) string { return (&blockAddresses{h.devDir()}).Source(r).Device }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"cowhand/dmcore"
+	"cowhand/dmcore/kernel"
 	"cowhand/lvm"
 )
 
@@ -19,8 +21,10 @@ type host struct {
 	settings
 	args    []string    // the command line, for the record
 	lvm     *lvm.Engine // nil until a command needs it
-	unknown string      // a word that is no command
-	changed bool        // something was changed: an error is no refusal any more
+	dm      *kernel.Control
+	nodes   map[string]dmcore.Dev // how the kernel's tables name physical volumes
+	unknown string                // a word that is no command
+	changed bool                  // something was changed: an error is no refusal any more
 	closers []func() error
 }
 

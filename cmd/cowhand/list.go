@@ -186,7 +186,7 @@ func showCommand(h *host) *cli.Command {
 				one.Members = []orchestrator.Member{m}
 				_, state := setUse(f, &one)
 				r := row{"set": s.Name, "disk": m.Disk, "origin": m.Origin.String(), "snapshot": m.Snapshot.String(),
-					"size": sizeOf(f, m.Snapshot), "open": st.OpenCount, "state": state, "uri": h.uriOf(m.Snapshot)}
+					"size": sizeOf(f, m.Snapshot), "open": st.OpenCount, "state": state, "uri": h.whereIs(m.Snapshot)}
 				if st.Snapshot != nil {
 					r["percent"] = st.Snapshot.Percent()
 				}

@@ -261,9 +261,17 @@ func (r *lvmRun) metadata() (*lvm.Engine, error) {
 	return r.newEngine(nil, paths), nil
 }
 
-// observer is an engine to look with: it asks the daemon, but starts none. asks
+// observer is an engine to look with: it asks the kernel or the daemon, but starts none. asks
 // is false if there is none, and so no volume has a device.
 func (r *lvmRun) observer() (e *lvm.Engine, asks bool, err error) {
+	onKernel, err := r.onKernel()
+	if err != nil {
+		return nil, false, err
+	}
+	if onKernel {
+		e, err = r.kernelVolumes()
+		return e, true, err
+	}
 	if e, err = r.metadata(); err != nil {
 		return nil, false, err
 	}

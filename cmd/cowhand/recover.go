@@ -43,6 +43,11 @@ func recoverCommand(h *host) *cli.Command {
 				h.note("Nothing is unfinished.")
 			}
 			if !c.Bool("list") {
+				left, e := o.World.Volumes.Recover(ctx)
+				for _, i := range left {
+					h.note("device %s: was left suspended or half changed, and is as the metadata says again", i.Name)
+				}
+				err = errors.Join(err, e)
 				done, e := o.World.Volumes.FinishMerges(ctx)
 				for _, r := range done {
 					h.note("%s: its merge was complete, the snapshot is dropped", r)

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,24 +16,28 @@ import (
 // settings are what flags, environment and files say, in this order.
 type settings struct {
 	configs.Config
-	lockDir string
-	output  string
-	fields  []string
-	sort    string
-	quiet   bool
-	verbose bool
+	configFile string // --config; "": the usual ones
+	lockDir    string
+	output     string
+	fields     []string
+	sort       string
+	quiet      bool
+	verbose    bool
 }
 
 // configure reads the settings before any command runs.
 func (h *host) configure(c *cli.Context) error {
 	files, err := configs.Files()
+	h.settings = settings{output: c.String("output"), sort: c.String("sort"), quiet: c.Bool("q"), verbose: c.Bool("verbose")}
 	if f := c.String("config"); f != "" {
+		if h.configFile, err = filepath.Abs(f); err != nil {
+			return err
+		}
 		files, err = []string{f}, nil
 	}
 	if err != nil {
 		return err
 	}
-	h.settings = settings{output: c.String("output"), sort: c.String("sort"), quiet: c.Bool("q"), verbose: c.Bool("verbose")}
 	if h.Config, err = configs.Load(files...); err != nil {
 		return usagef("%s", err)
 	}
@@ -60,9 +64,6 @@ func (h *host) configure(c *cli.Context) error {
 	h.defaults()
 	if err := h.Config.Validate(); err != nil {
 		return usagef("%s", err)
-	}
-	if h.Engine == configs.EngineKernel {
-		return &refusal{"engine kernel: this version drives the userspace engine only", errors.ErrUnsupported}
 	}
 	return nil
 }
@@ -110,6 +111,9 @@ func defaultDirs() (state, run string) {
 	}
 	return state, run
 }
+
+// devDir is where device nodes are, as lvm2's tools are told.
+func (h *host) devDir() string { return cmp.Or(os.Getenv("DM_DEV_DIR"), "/dev") }
 
 // absolute makes paths independent of the working directory: the daemon lives
 // elsewhere.

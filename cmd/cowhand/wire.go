@@ -37,11 +37,7 @@ func (h *host) dial(ctx context.Context) (*engine.Client, error) {
 		return nil, err
 	}
 	c, err := engine.EnsureRunning(ctx, h.RunDir, func() *exec.Cmd {
-		args := []string{"--run-dir", h.RunDir, "--lvm-dir", h.Archive.Dir, "--lock-dir", h.lockDir}
-		for _, p := range paths {
-			args = append(args, "--devices", p)
-		}
-		return exec.Command(exe, append(args, "engine", "serve")...)
+		return exec.Command(exe, append(h.globals(paths), "engine", "serve")...)
 	})
 	if err != nil {
 		return nil, err
@@ -50,11 +46,26 @@ func (h *host) dial(ctx context.Context) (*engine.Client, error) {
 	return c, nil
 }
 
-// volumes is the engine for changes of volumes, on the devices of the daemon.
+// volumes is the engine for changes of volumes.
 func (h *host) volumes(ctx context.Context) (*lvm.Engine, error) {
 	if h.lvm != nil {
 		return h.lvm, nil
 	}
+	onKernel, err := h.onKernel()
+	if err != nil {
+		return nil, err
+	}
+	if onKernel {
+		h.lvm, err = h.kernelVolumes()
+	} else {
+		h.lvm, err = h.daemonVolumes(ctx)
+	}
+	return h.lvm, err
+}
+
+// daemonVolumes is the engine on the devices of our daemon, which is started if
+// it does not run.
+func (h *host) daemonVolumes(ctx context.Context) (*lvm.Engine, error) {
 	c, err := h.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +82,6 @@ func (h *host) volumes(ctx context.Context) (*lvm.Engine, error) {
 	if slices.ContainsFunc(info.Open, func(d engine.OpenDevice) bool { return d.Waiting }) {
 		e.Patience = reconnectPatience
 	}
-	h.lvm = e
 	return e, nil
 }
 
@@ -96,9 +106,30 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	}
 	e.Store.Archive = &lvm.Archive{Dir: h.Archive.Dir, RetainMin: h.Archive.RetainMin, RetainDays: h.Archive.RetainDays}
 	if h.verbose {
-		e.Trace = func(step string) error { h.note("  %s", step); return nil }
+		e.Trace = h.narrate()
 	}
 	return e
+}
+
+// narrate tells the steps of a change as they are done. It never makes one wait:
+// devices may be suspended, and what standard error is written to on one of them.
+func (h *host) narrate() func(step string) error {
+	steps := make(chan string, 1<<16)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for s := range steps {
+			h.note("  %s", s)
+		}
+	}()
+	h.onClose(func() error { close(steps); <-told; return nil })
+	return func(step string) error {
+		select {
+		case steps <- step:
+		default: // thousands of volumes: rather untold than stuck
+		}
+		return nil
+	}
 }
 
 func openDevice(path string, write bool) (blockdev.Device, error) {
@@ -170,9 +201,9 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 	if err != nil {
 		return nil, err
 	}
-	addresses := &nbdAddresses{socket: engine.Socket(h.RunDir)}
-	if hypervisor.ReconnectSupported(v) {
-		addresses.reconnect = reconnectSeconds
+	addresses, err := h.addresses(v)
+	if err != nil {
+		return nil, err
 	}
 	return &orchestrator.Orchestrator{
 		World: &orchestrator.World{
@@ -184,6 +215,22 @@ func (h *host) orchestrator(ctx context.Context) (*orchestrator.Orchestrator, er
 		},
 		Journal: runs,
 	}, nil
+}
+
+// addresses is how guests reach volumes.
+func (h *host) addresses(v hypervisor.Version) (orchestrator.Addresses, error) {
+	onKernel, err := h.onKernel()
+	if err != nil {
+		return nil, err
+	}
+	if onKernel {
+		return &blockAddresses{h.devDir()}, nil
+	}
+	a := &nbdAddresses{socket: engine.Socket(h.RunDir)}
+	if hypervisor.ReconnectSupported(v) {
+		a.reconnect = reconnectSeconds
+	}
+	return a, nil
 }
 
 // reconnectSeconds is how long a guest's disk waits for an engine that was
