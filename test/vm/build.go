@@ -63,35 +63,34 @@ func (b built) build(cgo bool, args ...string) error {
 	return nil
 }
 
-// scenarios compiles the tests of each package in the folder inside and below, and returns which
-// program has which tests. One that does not compile is an error, and keeps no other from running.
-func (b built) scenarios() (tests map[string][]string, err error) {
-	list := exec.Command("go", "list", "./test/vm/inside/...")
+// scenarios compiles the tests of each package in the folder inside and below. It returns which program
+// has which tests, and which packages do not compile, by name.
+func (b built) scenarios() (tests map[string][]string, broken map[string]error, err error) {
+	list := exec.Command("go", "list", "-e", "./test/vm/inside/...")
 	list.Dir = b.source
 	packages, err := list.Output()
 	if err != nil {
-		return nil, fmt.Errorf("vm: go list: %w", err)
+		return nil, nil, fmt.Errorf("vm: go list: %w", err)
 	}
-	tests = map[string][]string{}
-	var errs []error
+	tests, broken = map[string][]string{}, map[string]error{}
 	for p := range strings.FieldsSeq(string(packages)) {
 		_, below, _ := strings.Cut(p, "/test/vm/")
-		program := strings.ReplaceAll(below, "/", "-") + ".test"
-		path := filepath.Join(b.dir, "bin", program)
-		if err := b.build(false, "test", "-c", "-o", path, p); err != nil {
-			errs = append(errs, err)
+		name := strings.ReplaceAll(below, "/", "-")
+		program := filepath.Join(b.dir, "bin", name+".test")
+		if err := b.build(false, "test", "-c", "-o", program, p); err != nil {
+			broken[name] = err
 			continue
 		}
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(program); errors.Is(err, fs.ErrNotExist) {
 			continue // no tests in it
 		}
-		names, err := exec.Command(path, "-test.list", ".").Output()
+		names, err := exec.Command(program, "-test.list", ".").Output()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("vm: %s -test.list: %w", program, err))
+			return nil, nil, fmt.Errorf("vm: %s -test.list: %w", program, err)
 		}
-		tests[program] = strings.Fields(string(names))
+		tests[filepath.Base(program)] = strings.Fields(string(names))
 	}
-	return tests, errors.Join(errs...)
+	return tests, broken, nil
 }
 
 func copyProgram(from, to string) error {

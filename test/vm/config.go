@@ -13,6 +13,10 @@ type Config struct {
 	MemoryMiB int  // 1024 unless set; half of what is written outside the disks lies in it too
 	CPUs      int  // 2 unless set
 	NoUdev    bool // as in containers and an initramfs: device nodes come from the kernel, links from nobody
+
+	// AutoActivate has udev's rules activate a group when the last of its PVs appears, as Debian does.
+	// Otherwise volumes are active only when a test makes them so.
+	AutoActivate bool
 }
 
 // Disk is a disk of the machine: the first is /dev/vda, with udev also /dev/disk/by-id/virtio-disk0.
@@ -26,17 +30,20 @@ type Disk struct {
 	WriteMiB int
 }
 
-// lvmConfig is in the VM beside lvm2's own lvm.conf: what would want systemd or a daemon is off, and
+// lvmConfig is in the VM beside lvm2's own lvm.conf. What would want systemd or a daemon is off, and
 // where there is no udev, lvm2 is told so, as in a container: it does not find out by itself.
 func (c Config) lvmConfig() string {
-	udev := "1"
-	if c.NoUdev {
-		udev = "0"
+	return fmt.Sprintf(`# made by cowhand's test VM
+activation { monitoring=0 udev_sync=%[1]d udev_rules=%[1]d }
+global { use_lvmpolld=0 event_activation=%[2]d }
+`, bit(!c.NoUdev), bit(c.AutoActivate))
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
 	}
-	return `# made by cowhand's test VM
-activation { monitoring=0 udev_sync=` + udev + ` udev_rules=` + udev + ` }
-global { use_lvmpolld=0 }
-`
+	return 0
 }
 
 // command is QEMU's command line, for a folder with all its files.

@@ -21,9 +21,12 @@ func TestInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := b.scenarios()
+	tests, broken, err := b.scenarios()
 	if err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(broken)) {
+		t.Run(name, func(t *testing.T) { t.Fatal(broken[name]) })
 	}
 	var withUdev, without []scenario
 	for _, program := range slices.Sorted(maps.Keys(tests)) {

@@ -15,7 +15,10 @@ import (
 // Run runs a program in the machine, waits for its end and returns all that it said. Another exit
 // status than 0 is an [*ExitError]. It is killed when ctx ends, or after some minutes.
 func (m *Machine) Run(ctx context.Context, argv ...string) (string, error) {
-	return m.run(ctx, nil, argv)
+	begun := time.Now()
+	out, err := m.run(ctx, nil, argv)
+	m.t.Logf("+ %s  (%.1f s)\n%s", strings.Join(argv, " "), time.Since(begun).Seconds(), out)
+	return out, err
 }
 
 // Must is Run for a test that ends when the program fails.

@@ -61,9 +61,6 @@ func TestNoUdevLVM2(t *testing.T) {
 	}
 }
 
-// The program under test runs here, and this is the one.
-func TestCowhandRuns(t *testing.T) { Run(t, Cowhand, "--version") }
-
 func wantTarget(t *testing.T, tables, name, target string) {
 	t.Helper()
 	for line := range strings.Lines(tables) {
@@ -75,4 +72,15 @@ func wantTarget(t *testing.T, tables, name, target string) {
 		}
 	}
 	t.Errorf("no device %s, want one that is %s", name, target)
+}
+
+// wantLine wants a line that begins with a word.
+func wantLine(t *testing.T, lines, word string) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
+		if first, _, _ := strings.Cut(line, " "); first == word {
+			return
+		}
+	}
+	t.Errorf("no %s among:\n%s", word, lines)
 }
