@@ -6,11 +6,16 @@ import (
 	"cowhand/dmcore"
 )
 
-// Layers are the suffixes of the devices below a volume's own
-// (lvm2 2.03.16, lib/activate/dev_manager.c).
+// Layers are the suffixes of the UUIDs of devices that are not simply a volume's
+// own (lvm2 2.03.16, lib/activate/dev_manager.c, and lib/misc/lvm-string.c,
+// build_dm_uuid).
 const (
-	layerReal = "real" // what an origin was before it had snapshots
-	layerCOW  = "cow"  // a snapshot's store
+	layerReal  = "real"  // what an origin was before it had snapshots, or was an external one
+	layerCOW   = "cow"   // a snapshot's store
+	layerTPool = "tpool" // what the volumes in a thin pool stand on
+	layerPool  = "pool"  // a thin pool itself: nothing but the sign that it is active
+	layerTData = "tdata" // the two parts of a thin pool
+	layerTMeta = "tmeta"
 )
 
 // Activation is a device that a volume needs.
@@ -20,7 +25,7 @@ type Activation struct {
 	Table    dmcore.Table // refers to other devices as "@UUID", to physical volumes as PVDevice does
 	ReadOnly bool
 	LV       string
-	Layer    string // "", "real" or "cow"
+	Layer    string // the suffix of the UUID; "" if it has none
 }
 
 // ActivateOptions say how to map a volume.
@@ -31,10 +36,15 @@ type ActivateOptions struct {
 	// NoMerging maps an origin and the snapshot that is to be merged into it as
 	// if it were not: the merge waits.
 	NoMerging bool
+	// PoolThreshold is the percentage of a thin pool's data at which the kernel
+	// is to raise an event: 50 to 99, or 0 for none (lvm2's setting
+	// activation/thin_pool_autoextend_threshold).
+	PoolThreshold int
 }
 
 // Unit lists the volumes that are mapped together: a plain volume alone, an
-// origin and then all its snapshots, whichever of them is named.
+// origin and then all its snapshots, whichever of them is named. What volumes of
+// several units stand on, as a thin pool, is of none; see [VG.UnitDevices].
 func (vg *VG) Unit(name string) ([]*LV, error) {
 	lv := vg.LV(name)
 	if lv == nil {
@@ -43,6 +53,12 @@ func (vg *VG) Unit(name string) ([]*LV, error) {
 	links := vg.links()
 	if links.helpers[name] {
 		return nil, vg.fail(name, "", fmt.Errorf("the helper of a snapshot is no device: %w", ErrInvalid))
+	}
+	if pool := links.thin.pool[name]; pool != nil {
+		return nil, vg.fail(name, "", fmt.Errorf("is a part of thin pool %s and mapped with it: %w", pool.Name, ErrInvalid))
+	}
+	if lv.spare() {
+		return nil, vg.fail(name, "", fmt.Errorf("is kept for the repair of a thin pool and no device: %w", ErrInvalid))
 	}
 	if k, ok := links.byCOW[name]; ok {
 		if lv = vg.LV(k.seg.Origin); lv == nil {
@@ -73,19 +89,20 @@ func (vg *VG) Activations(name string, o ActivateOptions) ([]Activation, error) 
 	if err != nil {
 		return nil, err
 	}
+	links := vg.links()
 	for _, lv := range unit {
-		if err := vg.canMap(lv); err != nil {
+		if err := vg.canStack(lv, links); err != nil {
 			return nil, vg.fail(lv.Name, "activate", err)
 		}
 	}
-	m := &mapper{vg: vg, o: o, links: vg.links()}
+	m := &mapper{vg: vg, o: o, links: links, done: map[dmcore.UUID]bool{}}
 	origin, snaps := unit[0], unit[1:]
 	if len(snaps) == 0 {
-		m.add(origin, "", m.stripes(origin))
-		return m.done()
+		m.top(origin)
+		return m.list, m.err
 	}
 	size := vg.Size(origin)
-	m.add(origin, layerReal, m.stripes(origin))
+	m.base(origin, layerReal)
 	for _, cow := range snaps {
 		m.add(cow, layerCOW, m.stripes(cow))
 	}
@@ -101,12 +118,29 @@ func (vg *VG) Activations(name string, o ActivateOptions) ([]Activation, error) 
 	}
 	if merge == nil {
 		m.add(origin, "", whole(size, dmcore.SnapshotOrigin{Dev: real}))
-		return m.done()
+		return m.list, m.err
 	}
 	chunk := m.links.byCOW[merge.Name].seg.ChunkSize
 	m.add(origin, "", whole(size, dmcore.SnapshotMerge{Origin: real, COW: vg.uuid(merge, layerCOW).Dev(), Chunk: chunk}))
 	m.add(merge, "", whole(size, dmcore.Failing{}))
-	return m.done()
+	return m.list, m.err
+}
+
+// top maps a volume without thick snapshots, and what it stands on.
+func (m *mapper) top(lv *LV) {
+	pool := lv.ThinPool()
+	switch {
+	case pool != nil && pool.fresh():
+		m.pool(lv)
+	case pool != nil:
+		m.pool(lv)
+		m.add(lv, layerPool, whole(m.vg.Size(lv), dmcore.Linear{Dev: m.vg.uuid(lv, layerTPool).Dev()}))
+	case len(m.links.thin.external[lv.Name]) > 0:
+		m.base(lv, layerReal)
+		m.add(lv, "", whole(m.vg.Size(lv), dmcore.Linear{Dev: m.vg.uuid(lv, layerReal).Dev()}))
+	default:
+		m.base(lv, "")
+	}
 }
 
 // canMap reports a volume that has no device, or none this package can make.
@@ -129,28 +163,62 @@ func whole(n dmcore.Sectors, t dmcore.Target) dmcore.Table {
 	return dmcore.Table{{Start: 0, Length: n, Target: t}}
 }
 
-// mapper collects activations; the first error stays.
+// mapper collects activations, each device once; the first error stays.
 type mapper struct {
 	vg    *VG
 	o     ActivateOptions
 	links *links
 	list  []Activation
+	done  map[dmcore.UUID]bool
 	err   error
 }
 
-func (m *mapper) done() ([]Activation, error) { return m.list, m.err }
+// base maps the volume's own segments, in that layer, and before it what they
+// stand on.
+func (m *mapper) base(lv *LV, layer string) {
+	if t := lv.Thin(); t != nil {
+		m.add(lv, layer, m.thin(lv, t))
+		return
+	}
+	m.add(lv, layer, m.stripes(lv))
+}
 
 func (m *mapper) add(lv *LV, layer string, t dmcore.Table) {
+	u := m.vg.uuid(lv, layer)
+	if m.done[u] {
+		return
+	}
+	m.done[u] = true
 	m.list = append(m.list, Activation{
-		Name:  dmcore.BuildName(m.vg.Name, lv.Name, layer),
-		UUID:  m.vg.uuid(lv, layer),
-		Table: t,
-		// The kernel writes a read-only snapshot's store all the same
-		// (lib/activate/dev_manager.c, _read_only_lv).
-		ReadOnly: !lv.Writable() && layer != layerCOW,
+		Name:     dmcore.BuildName(m.vg.Name, lv.Name, m.nameLayer(lv, layer)),
+		UUID:     u,
+		Table:    t,
+		ReadOnly: m.readOnly(lv, layer),
 		LV:       lv.Name,
 		Layer:    layer,
 	})
+}
+
+// nameLayer is what a layer adds to a device's name: nothing if it is the
+// volume's own, only marked so that nobody looks into it.
+func (m *mapper) nameLayer(lv *LV, layer string) string {
+	if layer == m.links.own(lv) {
+		return ""
+	}
+	return layer
+}
+
+// readOnly is lvm2's read_only_lv (lib/activate/dev_manager.c). The kernel
+// writes a read-only snapshot's store all the same, and an external origin must
+// never be written (lib/metadata/thin_manip.c, attach_thin_external_origin).
+func (m *mapper) readOnly(lv *LV, layer string) bool {
+	switch layer {
+	case layerCOW:
+		return false
+	case layerPool:
+		return true
+	}
+	return !lv.Writable() || len(m.links.thin.external[lv.Name]) > 0
 }
 
 // stripes maps the volume's segments. Neighbours that continue one another make

@@ -22,6 +22,7 @@ type devices struct {
 	infos  []dmcore.Info
 	tables map[dmcore.UUID]dmcore.Table
 	number map[dmcore.UUID]dmcore.DevNo
+	shared map[dmcore.UUID]bool // other units may stand on them
 
 	changed bool // a step was tried
 }
@@ -55,7 +56,7 @@ func split(u dmcore.UUID) (vg, lv ID, ok bool) {
 
 // active reports whether the volume's own device has a table.
 func (d *devices) active(vg *VG, lv *LV) bool {
-	u := vg.uuid(lv, "")
+	u := vg.DeviceUUID(lv)
 	return slices.ContainsFunc(d.infos, func(i dmcore.Info) bool { return i.UUID == u && i.Live })
 }
 
@@ -85,10 +86,8 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 					return Plan{}, err
 				}
 				active = active || d.active(vg, lv)
-				for _, layer := range []string{layerReal, layerCOW, ""} {
-					concerned[vg.uuid(lv, layer)] = true
-				}
 			}
+			d.concern(vg, unit, concerned)
 		}
 		vg := after[t.VG]
 		if _, err := vg.Unit(t.LV); err != nil || !active {
@@ -117,6 +116,18 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 	return PlanDevices(have, want)
 }
 
+// concern adds the devices that a unit may have, or share with others.
+func (d *devices) concern(vg *VG, unit []*LV, concerned map[dmcore.UUID]bool) {
+	own, shared := vg.UnitDevices(unit)
+	for _, u := range own {
+		concerned[u] = true
+	}
+	for _, u := range shared {
+		concerned[u] = true
+		set(&d.shared, u, true)
+	}
+}
+
 func (e *Engine) elsewhere() (map[dmcore.UUID]bool, error) {
 	if e.Elsewhere == nil {
 		return nil, nil
@@ -126,8 +137,9 @@ func (e *Engine) elsewhere() (map[dmcore.UUID]bool, error) {
 
 // leftAlone reports a volume that another device mapper has active.
 func (vg *VG) leftAlone(lv *LV, elsewhere map[dmcore.UUID]bool) error {
-	for _, layer := range []string{"", layerReal, layerCOW} {
-		if elsewhere[vg.uuid(lv, layer)] {
+	own, shared := vg.UnitDevices([]*LV{lv})
+	for _, u := range append(own, shared...) {
+		if elsewhere[u] {
 			return vg.fail(lv.Name, "", fmt.Errorf("is active in the kernel's device mapper, deactivate it there first: %w", ErrInUse))
 		}
 	}
@@ -245,7 +257,7 @@ func (d *devices) have(ctx context.Context, groups map[string]*VG, concerned map
 				}
 			}
 		}
-		have = append(have, Device{d.e.seen(i), t})
+		have = append(have, Device{d.e.seen(i), t, d.shared[i.UUID]})
 	}
 	return have, nil
 }
@@ -393,6 +405,8 @@ func (d *devices) step(ctx context.Context, s Step) error {
 		return dm.Remove(ctx, s.UUID)
 	case dmcore.Rename:
 		return dm.Rename(ctx, s.UUID, s.NewName)
+	case dmcore.Message:
+		return dm.SendThin(ctx, s.UUID, dmcore.ThinMessage(s.Text))
 	}
 	return fmt.Errorf("device %s: %s is no step of a plan: %w", s.Name, s.Do, ErrInvalid)
 }

@@ -43,7 +43,7 @@ func (m *fakeDM) have(uuids ...dmcore.UUID) []Device {
 		}
 		info := d.info
 		info.Live, info.Inactive, info.ReadOnly = len(d.live) > 0, len(d.inactive) > 0, d.ro
-		have = append(have, Device{info, table})
+		have = append(have, Device{Info: info, Table: table})
 	}
 	return have
 }

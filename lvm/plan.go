@@ -12,6 +12,9 @@ import (
 type Device struct {
 	Info  dmcore.Info
 	Table dmcore.Table // the live one
+	// Shared says that devices of other units may stand on it, too: if it is not
+	// wanted, it goes only when none does.
+	Shared bool
 }
 
 // Step is one command to the device mapper.
@@ -23,6 +26,7 @@ type Step struct {
 	Table      dmcore.Table // of Load; refers to devices as Activations does
 	ReadOnly   bool         // of Load
 	SkipLockFS bool         // of Suspend
+	Text       string       // of Message
 
 	shown string // the table, with names
 	left  bool   // of Resume: what a snapshot leaves behind that is merged
@@ -38,6 +42,8 @@ func (s Step) String() string {
 		line += ": " + s.shown
 	case dmcore.Rename:
 		line += " " + string(s.NewName)
+	case dmcore.Message:
+		line += ": " + s.Text
 	case dmcore.Suspend:
 		if !s.SkipLockFS {
 			line += " and freeze its file system"
@@ -108,7 +114,9 @@ func (p Plan) Undo() []Step {
 	}
 	undo = append(undo, clear...) // or resuming would make the new tables live
 	for _, s := range slices.Backward(p.Suspend) {
-		undo = append(undo, Step{Do: dmcore.Resume, Name: s.Name, UUID: s.UUID})
+		if s.Do == dmcore.Suspend { // what a message did stays done
+			undo = append(undo, Step{Do: dmcore.Resume, Name: s.Name, UUID: s.UUID})
+		}
 	}
 	for _, s := range slices.Backward(remove) {
 		undo = append(undo, s)

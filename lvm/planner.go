@@ -134,7 +134,7 @@ func (p *planner) bring(w Activation) error {
 		p.rename = append(p.rename, Step{Do: dmcore.Rename, Name: h.Info.Name, UUID: w.UUID, NewName: w.Name})
 	}
 	fresh := h == nil || !h.Info.Live
-	if !fresh && h.Table.Equal(w.Table) && h.Info.ReadOnly == w.ReadOnly {
+	if !fresh && sameTable(h.Table, w.Table) && h.Info.ReadOnly == w.ReadOnly {
 		if h.Info.Suspended {
 			p.resume[w.UUID] = true
 		}
@@ -180,13 +180,14 @@ func (p *planner) hold(u dmcore.UUID, freeze bool) {
 // commit, so that no device is left on extents that it frees.
 func (p *planner) drop() error {
 	var gone []Step
+	held := p.held()
 	for i := range p.have {
 		h := &p.have[i]
 		u := h.Info.UUID
-		if _, ok := p.wanted[u]; ok {
+		if _, ok := p.wanted[u]; ok || held[u] {
 			continue
 		}
-		if layerOf(u) == "" && h.Info.OpenCount > 0 {
+		if h.top() && h.Info.OpenCount > 0 {
 			return fmt.Errorf("device %s: is open %d times: %w", h.Info.Name, h.Info.OpenCount, ErrInUse)
 		}
 		if h.Info.Inactive {

@@ -110,9 +110,9 @@ func (l *thinLinks) add(lv *LV) {
 }
 
 // set makes the map if it must: most groups have no thin volumes.
-func set[V any](m *map[string]V, key string, v V) {
+func set[K comparable, V any](m *map[K]V, key K, v V) {
 	if *m == nil {
-		*m = map[string]V{}
+		*m = map[K]V{}
 	}
 	(*m)[key] = v
 }

@@ -314,3 +314,14 @@ func TestThinLinks(t *testing.T) {
 		}
 	}
 }
+
+// A backup file says how large a pool's chunks are, and not a thick snapshot's.
+func TestThinFileText(t *testing.T) {
+	b, err := thinVG(t).FileText(testHeader)
+	must(t, err)
+	for want, n := range map[string]int{"chunk_size = 128\t# 64 Kilobytes\n": 2, "chunk_size = 8\n": 1, "\t\t\t\ttransaction_id = 6\n": 1} {
+		if got := strings.Count(string(b), want); got != n {
+			t.Errorf("%q is there %d times, want %d", want, got, n)
+		}
+	}
+}

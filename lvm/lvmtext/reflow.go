@@ -146,6 +146,10 @@ func (f *flow) comment(s *Section, it *item) string {
 		return "# Hint only"
 	case "extent_size", "dev_size", "ba_size", "stripe_size":
 		return sizeComment(n)
+	case "chunk_size": // lib/thin/thin.c says its size, lib/snapshot/snapshot.c does not
+		if kind, _ := s.Get("type"); strings.HasPrefix(kind.Raw(), `"thin-pool`) {
+			return sizeComment(n)
+		}
 	case "extent_count", "pe_count", "reshape_count":
 		return sizeComment(n * f.extent)
 	case "stripe_count":
