@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+	"cowhand/lvm/devscan"
+	"cowhand/lvm/lvmconf"
 )
 
 // FindDevices expands a list of paths and shell patterns into the absolute paths
@@ -51,6 +55,51 @@ func FindDevices(patterns []string) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// HostDevices finds the devices that lvm2 would look at on this host, by the
+// rules of package devscan: for who has no list of his own. dir is lvm2's directory
+// (/etc/lvm, or "" for none), whose settings conf are, and which may have a devices
+// file. dm is the kernel's device mapper, nil if it cannot be asked. Devices are
+// read, nothing is changed.
+func HostDevices(ctx context.Context, dir string, conf lvmconf.Conf, dm *dmcore.Client) (*devscan.Result, error) {
+	root := os.DirFS("/")
+	file, problems, err := devscan.LoadDevicesFile(root, dir, conf.Devices)
+	if err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	rules, err := devscan.NewRules(conf, file)
+	if err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	sys, err := devscan.ReadSystem(root, conf.Devices)
+	if err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	for i := range sys.Blocks {
+		if d := sys.Blocks[i].DM; d != nil && dm != nil && d.UUID != "" && !strings.HasPrefix(d.UUID, uuidPrefix) {
+			d.Targets = targets(ctx, dm, dmcore.UUID(d.UUID))
+		}
+	}
+	found, err := rules.Scan(ctx, sys, func(path string) (devscan.Reader, error) { return blockdev.OpenFile(path, true) })
+	if err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	found.Problems = append(problems, found.Problems...)
+	return found, nil
+}
+
+// targets is the status of a device, nil if it cannot be had: it may be gone.
+func targets(ctx context.Context, dm *dmcore.Client, uuid dmcore.UUID) []devscan.Target {
+	status, err := dm.Status(ctx, uuid)
+	if err != nil {
+		return nil
+	}
+	found := make([]devscan.Target, len(status))
+	for i, s := range status {
+		found[i] = devscan.Target{Type: s.Type, Status: s.Params}
+	}
+	return found
 }
 
 // deviceIdentity is what two names of one device share: a block device's

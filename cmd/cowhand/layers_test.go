@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"cowhand/lvm/ondisk":           {},
 	"cowhand/lvm/lvmconf":          {"cowhand/lvm/lvmtext"},
 	"cowhand/lvm/devscan":          {"cowhand/lvm/lvmconf", "cowhand/lvm/ondisk"},
-	"cowhand/lvm":                  {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/lvm/lvmtext", "cowhand/lvm/ondisk", "golang.org/x/sys/unix"},
+	"cowhand/lvm":                  {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/durable", "cowhand/lvm/devscan", "cowhand/lvm/lvmconf", "cowhand/lvm/lvmtext", "cowhand/lvm/ondisk", "golang.org/x/sys/unix"},
 	"cowhand/hypervisor":           {},
 	"cowhand/hypervisor/hvtest":    {"cowhand/hypervisor"},
 	"cowhand/hypervisor/libvirt":   {"cowhand/hypervisor", "libvirt.org/go/libvirt"},
