@@ -23,17 +23,18 @@ type built struct {
 	source string // the checkout
 }
 
-// programs builds once for all machines of this process. They are removed by [removePrograms].
+// programs builds once for all machines of this process.
 var programs = sync.OnceValues(func() (b built, err error) {
 	module, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return b, fmt.Errorf("vm: go env GOMOD: %w", err)
 	}
 	b.source = filepath.Dir(strings.TrimSpace(string(module)))
-	if b.dir, err = os.MkdirTemp("", "cowhand-vm-"); err != nil {
+	r, err := run()
+	if err != nil {
 		return b, err
 	}
-	programsDir = b.dir
+	b.dir = r.dir
 	cowhand := os.Getenv("COWHAND_PROGRAM")
 	if cowhand == "" {
 		cowhand = filepath.Join(b.dir, "bin", "cowhand")
@@ -45,10 +46,6 @@ var programs = sync.OnceValues(func() (b built, err error) {
 	}
 	return b, b.build(false, "build", "-ldflags", "-s -w", "-o", filepath.Join(b.dir, "agent"), "./test/vm/agent")
 })
-
-var programsDir string
-
-func removePrograms() error { return os.RemoveAll(programsDir) }
 
 func (b built) build(cgo bool, args ...string) error {
 	cmd := exec.Command("go", args...)

@@ -18,7 +18,7 @@ import (
 )
 
 //go:embed keeper
-var keeper string
+var keeper []byte
 
 // Deadlines, for a busy machine without KVM. What is quick takes a tenth of that.
 const (
@@ -98,11 +98,16 @@ func prepare(c Config, linux string) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.dir, err = os.MkdirTemp("", "cowhand-vm-"); err != nil {
+	r, err := run()
+	if err != nil {
+		return nil, err
+	}
+	if m.dir, err = r.machine(); err != nil {
 		return nil, err
 	}
 	err = errors.Join(
 		os.WriteFile(filepath.Join(m.dir, "initrd"), initrd, 0o644),
+		os.WriteFile(filepath.Join(m.dir, "keeper"), keeper, 0o644),
 		os.Mkdir(filepath.Join(m.dir, "root"), 0o755), // what the keeper makes virtiofsd see
 	)
 	for i, d := range m.Config.Disks {
@@ -184,7 +189,7 @@ func (m *Machine) launch(root *net.UnixListener) error {
 		return err
 	}
 	defer input.Close()
-	line := append([]string{"-c", keeper, "keeper", m.dir, fsd}, m.Config.command(qemu, m.dir, m.linux, lab.BootWords)...)
+	line := append([]string{filepath.Join(m.dir, "keeper"), m.dir, fsd}, m.Config.command(qemu, m.dir, m.linux, lab.BootWords)...)
 	cmd := exec.Command("bash", line...)
 	cmd.Dir = m.dir
 	cmd.Stdin, cmd.ExtraFiles = input, []*os.File{socket}

@@ -16,7 +16,7 @@ import (
 // status than 0 is an [*ExitError]. It is killed when ctx ends, or after some minutes.
 func (m *Machine) Run(ctx context.Context, argv ...string) (string, error) {
 	begun := time.Now()
-	out, err := m.run(ctx, nil, argv)
+	out, err := m.do(ctx, nil, argv)
 	m.t.Logf("+ %s  (%.1f s)\n%s", strings.Join(argv, " "), time.Since(begun).Seconds(), out)
 	return out, err
 }
@@ -34,7 +34,7 @@ func (m *Machine) Must(argv ...string) string {
 // Go starts a program in the background. It ends with the machine at the latest.
 func (m *Machine) Go(argv ...string) (*Process, error) { return m.begin(nil, argv) }
 
-func (m *Machine) run(ctx context.Context, tee io.Writer, argv []string) (string, error) {
+func (m *Machine) do(ctx context.Context, tee io.Writer, argv []string) (string, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, runDeadline)
