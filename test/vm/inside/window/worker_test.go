@@ -1,0 +1,99 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+	"cowhand/dmcore/guardian"
+	"cowhand/dmcore/kernel"
+	"cowhand/lvm"
+	"cowhand/test/vm/inside"
+)
+
+// order is what a worker is to do, and at which step what becomes of it.
+const order = "WINDOW_ORDER" // "OPERATION STEP SIGNAL DISK"
+
+func TestMain(m *testing.M) {
+	if o := os.Getenv(order); o != "" {
+		if err := work(strings.Fields(o)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	inside.Main(m)
+}
+
+// newEngine is what `cowhand --engine kernel` works with.
+func newEngine(disk string) *lvm.Engine {
+	return &lvm.Engine{
+		Store: &lvm.Store{Devices: []string{disk}, Host: "vm", Open: func(path string, write bool) (blockdev.Device, error) {
+			return blockdev.OpenFile(path, !write)
+		}},
+		DM: dmcore.NewClient(kernel.New(kernel.Config{})),
+		Node: func(path string) (dmcore.Dev, error) {
+			var st unix.Stat_t
+			err := unix.Stat(path, &st)
+			return dmcore.DevNo{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}.Dev(), err
+		},
+		Guard: func(ctx context.Context, groups []lvm.ID) (func() error, error) {
+			args := []string{"--engine", "kernel", "--devices", disk, "engine", "guard", strconv.Itoa(os.Getpid())}
+			for _, g := range groups {
+				args = append(args, string(g))
+			}
+			cmd := exec.Command(inside.Cowhand, args...)
+			cmd.Stderr = os.Stderr
+			return guardian.Start(ctx, cmd)
+		},
+		Probed: kernel.Probed,
+	}
+}
+
+const (
+	group = "vg0"
+	chunk = 8 // sectors
+)
+
+var web, snap = lvm.Ref{VG: group, LV: "web"}, lvm.Ref{VG: group, LV: "snap"}
+
+// operations are the changes that suspend devices.
+var operations = map[string]func(context.Context, *lvm.Engine) error{
+	"snapshot": func(ctx context.Context, e *lvm.Engine) error {
+		return e.Snapshot(ctx, []lvm.SnapshotRequest{{Origin: web, Name: snap.LV, Size: lvm.Size{Bytes: 8 << 20}, Chunk: chunk}})
+	},
+	"remove": func(ctx context.Context, e *lvm.Engine) error { return e.Remove(ctx, []lvm.Ref{snap}) },
+}
+
+// work carries out an operation, and at the step counted from 0 sends itself the
+// signal. It tells each step on standard output.
+func work(words []string) error {
+	if len(words) != 4 {
+		return fmt.Errorf("order %q", words)
+	}
+	at, err := strconv.Atoi(words[1])
+	signal, err2 := strconv.Atoi(words[2])
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	e := newEngine(words[3])
+	n := 0
+	e.Trace = func(step string) error {
+		fmt.Println(step)
+		if n == at {
+			unix.Kill(os.Getpid(), unix.Signal(signal))
+		}
+		n++
+		return nil
+	}
+	return operations[words[0]](context.Background(), e)
+}
