@@ -38,6 +38,28 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// BenchmarkRun looks up what a write of 1 MiB does, one after another.
+func BenchmarkRun(b *testing.B) {
+	const n, many = 1 << 20, 256
+	s := newStore(nil, geometry{})
+	for i := range uint64(n) {
+		s.idx.add(Exception{i, i + 2})
+	}
+	for _, c := range []struct {
+		name string
+		from uint64
+	}{{"hit", 0}, {"miss", n}} {
+		b.Run(c.name, func(b *testing.B) {
+			for at := uint64(0); b.Loop(); at = (at + many) % n {
+				if _, k, ok := s.Run(c.from+at, many); k != many || ok != (c.from == 0) {
+					b.Fatal(k, ok)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*many), "ns/chunk")
+		})
+	}
+}
+
 // The device is memory: this is the cost without the disk's.
 func BenchmarkCommit(b *testing.B) {
 	for _, batch := range []uint64{1, 16, 256, 4096} {

@@ -52,7 +52,7 @@ func (s *Store) Commit(ex []Exception) error {
 func (s *Store) Settle(ex []Exception) error {
 	s.mu.Lock()
 	err := s.ready()
-	crosses := s.n%s.g.epa+uint64(len(s.pending)) >= s.g.epa
+	crosses := s.n%s.g.epa+uint64(s.pending.n) >= s.g.epa
 	s.mu.Unlock()
 	if err != nil || crosses || len(ex) == 0 {
 		return err
@@ -64,8 +64,8 @@ func (s *Store) Settle(ex []Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range ex {
-		if _, ok := s.pending[e.New]; ok {
-			s.pending[e.New] = true
+		if s.pending.at(e.New) == allocated {
+			s.pending.set(e.New, settled)
 		}
 	}
 	return nil
@@ -87,7 +87,7 @@ func (s *Store) syncChunks(lo, hi uint64) error {
 // mayCommit refuses what would make the store corrupt, and otherwise takes the
 // chunks from those that are pending and tells whether all are settled. Nothing
 // was written yet.
-func (s *Store) mayCommit(ex []Exception) (settled bool, err error) {
+func (s *Store) mayCommit(ex []Exception) (allSettled bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.ready(); err != nil {
@@ -97,27 +97,48 @@ func (s *Store) mayCommit(ex []Exception) (settled bool, err error) {
 	if last := s.g.area((s.n + uint64(len(ex))) / s.g.epa); last >= chunks {
 		return false, fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
 	}
-	olds := make(map[uint64]struct{}, len(ex))
-	settled = true
+	twice, repeats := repeated(ex)
+	allSettled = true
 	for i, e := range ex {
-		if err := s.mayAdd(e, olds, chunks); err != nil {
+		if err := s.mayAdd(e, repeats && e.Old == twice, chunks); err != nil {
 			for _, e := range ex[:i] {
-				s.pending[e.New] = false
+				s.pending.set(e.New, allocated)
 			}
 			return false, fmt.Errorf("cow store: commit %d → %d: %w", e.Old, e.New, err)
 		}
-		olds[e.Old] = struct{}{}
-		settled = settled && s.pending[e.New]
-		delete(s.pending, e.New)
+		allSettled = allSettled && s.pending.at(e.New) == settled
+		s.pending.set(e.New, taken)
 	}
-	return settled, nil
+	for _, e := range ex {
+		s.pending.set(e.New, none)
+	}
+	return allSettled, nil
 }
 
-func (s *Store) mayAdd(e Exception, olds map[uint64]struct{}, chunks uint64) error {
-	if _, ok := s.pending[e.New]; !ok {
+// repeated finds a chunk of the origin that two exceptions name. What ascends
+// repeats none.
+func repeated(ex []Exception) (old uint64, found bool) {
+	rising := true
+	for i := 1; rising && i < len(ex); i++ {
+		rising = ex[i-1].Old < ex[i].Old
+	}
+	if rising {
+		return 0, false
+	}
+	seen := make(map[uint64]struct{}, len(ex))
+	for _, e := range ex {
+		if _, found := seen[e.Old]; found {
+			return e.Old, true
+		}
+		seen[e.Old] = struct{}{}
+	}
+	return 0, false
+}
+
+func (s *Store) mayAdd(e Exception, twice bool, chunks uint64) error {
+	if m := s.pending.at(e.New); m != allocated && m != settled {
 		return fmt.Errorf("chunk %d was not allocated: %w", e.New, dmcore.ErrInvalid)
 	}
-	_, twice := olds[e.Old]
 	if _, ok := s.idx.get(e.Old); ok || twice {
 		return fmt.Errorf("chunk %d is excepted already: %w", e.Old, dmcore.ErrInvalid)
 	}

@@ -1,20 +1,23 @@
 package cowstore
 
 import (
-	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
 
 // index holds the committed exceptions twice: as the list in commit order, and
 // as a hash table from the origin's chunk to the place in the list. It takes
-// about 30 bytes an exception and no pointers, so that the garbage collector
+// about 40 bytes an exception and no pointers, so that the garbage collector
 // does not look at it. One goroutine changes it while any number look up.
 //
 // The table is split by hash into shards that grow one by one: a lookup never
-// waits for more than a small part of the table to be copied.
+// waits for more than a small part of the table to be copied. Chunks that follow
+// one another are mostly asked for together, and what a lookup costs is a line
+// of memory; so the chunks of a group share the hash and lie side by side.
 type index struct {
-	seed   maphash.Seed
+	seed   [2]uint64
 	shards [1 << shardBits]shard
 	blocks atomic.Pointer[[]*block] // grows only; the writer appends and publishes
 	n      uint64
@@ -22,6 +25,8 @@ type index struct {
 
 const (
 	shardBits = 8
+	groupBits = 3 // a group's slots are a cache line
+	groupLen  = 1 << groupBits
 	blockBits = 10
 	blockLen  = 1 << blockBits
 	minSlots  = 8
@@ -29,8 +34,9 @@ const (
 
 type block [blockLen]Exception
 
-// shard is an open-addressing table with linear probing. A slot is 32 bits of
-// hash, then the place in the list plus one; 0 is empty.
+// shard is an open-addressing table with linear probing. A slot is a tag of 32
+// bits, then the place in the list plus one; 0 is empty. It is at most half full,
+// because what a group fills is in the way of another with all its slots.
 type shard struct {
 	mu    sync.RWMutex
 	slots []uint64
@@ -38,7 +44,7 @@ type shard struct {
 }
 
 func newIndex() *index {
-	x := &index{seed: maphash.MakeSeed()}
+	x := &index{seed: [2]uint64{rand.Uint64(), rand.Uint64() | 1}}
 	x.blocks.Store(new([]*block))
 	return x
 }
@@ -49,8 +55,12 @@ func (x *index) at(place uint64) *Exception {
 	return &(*x.blocks.Load())[place>>blockBits][place%blockLen]
 }
 
+// find returns the shard of a chunk and its tag: the hash of its group, which
+// nobody who writes to the origin can know, and which of the group it is.
 func (x *index) find(old uint64) (*shard, uint32) {
-	tag := uint32(maphash.Comparable(x.seed, old))
+	hi, lo := bits.Mul64(old>>groupBits^x.seed[0], x.seed[1])
+	hi, lo = bits.Mul64(hi^lo, 0x9e3779b97f4a7c15)
+	tag := uint32(hi^lo)&^(groupLen-1) | uint32(old%groupLen)
 	return &x.shards[tag>>(32-shardBits)], tag
 }
 
@@ -63,6 +73,31 @@ func (x *index) get(old uint64) (uint64, bool) {
 		return x.at(place(s.slots[i])).New, true
 	}
 	return 0, false
+}
+
+// run finds chunks as Store.Run does.
+func (x *index) run(old, max uint64) (new, n uint64, ok bool) {
+	for n < max {
+		k := min(max-n, groupLen-(old+n)%groupLen)
+		s, tag := x.find(old + n)
+		s.mu.RLock()
+		for end := n + k; n < end; n++ {
+			i, found := x.slot(s, tag, old+n)
+			at := uint64(0)
+			if found {
+				at = x.at(place(s.slots[i])).New
+			}
+			if n == 0 {
+				new, ok = at, found
+			} else if found != ok || ok && at != new+n {
+				s.mu.RUnlock()
+				return new, n, ok
+			}
+			tag++
+		}
+		s.mu.RUnlock()
+	}
+	return new, n, ok
 }
 
 func place(slot uint64) uint64 { return slot&0xffffffff - 1 }
@@ -97,7 +132,7 @@ func (x *index) add(e Exception) bool {
 	}
 	*x.at(x.n) = e
 	x.n++
-	if 4*(s.used+1) > 3*len(s.slots) {
+	if 2*(s.used+1) > len(s.slots) {
 		s.grow()
 	}
 	s.put(uint64(tag)<<32 | x.n)

@@ -24,18 +24,18 @@ type Store struct {
 	area   []byte     // the area the next exception goes to, as it is to be on disk
 	litter bool       // there may be more on disk behind the end of the list
 
-	mu      sync.Mutex      // held for no I/O; guards these:
-	n       uint64          // committed exceptions; only the writer changes it
-	next    uint64          // the chunk Allocate gives
-	pending map[uint64]bool // chunks that Allocate gave; true: settled
-	merging bool            // the last change was a DropTail
+	mu      sync.Mutex // held for no I/O; guards these:
+	n       uint64     // committed exceptions; only the writer changes it
+	next    uint64     // the chunk Allocate gives
+	pending pending    // chunks that Allocate gave
+	merging bool       // the last change was a DropTail
 	valid   bool
 	broken  error
 }
 
 func newStore(dev blockdev.Device, g geometry) *Store {
 	return &Store{dev: dev, g: g, idx: newIndex(), area: make([]byte, g.bytes),
-		next: firstFree, pending: map[uint64]bool{}, valid: true}
+		next: firstFree, valid: true}
 }
 
 // Format makes an empty store. What was there before is no longer a store from
@@ -112,6 +112,11 @@ func (s *Store) Valid() bool {
 // chunk of the origin.
 func (s *Store) Lookup(old uint64) (new uint64, ok bool) { return s.idx.get(old) }
 
+// Run looks up chunks of the origin from old on, at most max, as long as they
+// are like the first: without an exception, or with exceptions that give chunks
+// of the COW device one after another, from new on.
+func (s *Store) Run(old, max uint64) (new, n uint64, ok bool) { return s.idx.run(old, max) }
+
 // Len is the number of committed exceptions.
 func (s *Store) Len() int {
 	s.mu.Lock()
@@ -135,12 +140,12 @@ func (s *Store) Allocate() (new uint64, err error) {
 	if s.g.isArea(last + 1) {
 		last++
 	}
-	if last >= chunks || s.n+uint64(len(s.pending)) >= maxExceptions {
+	if last >= chunks || s.n+uint64(s.pending.n) >= maxExceptions {
 		return 0, fmt.Errorf("%d of %d chunks in use: %w", s.next, chunks, ErrFull)
 	}
 	new = s.next
 	s.next = s.g.after(new)
-	s.pending[new] = false
+	s.pending.add(new)
 	return new, nil
 }
 

@@ -82,15 +82,17 @@ func (e *exceptions) missing(length int64, spans []span) *request {
 	}
 	var r *request
 	for _, sp := range spans {
-		end := min(sp.end, length)
-		for c := sp.off >> e.shift; c<<e.shift < end; c++ {
-			if _, ok := e.store.Lookup(uint64(c)); ok {
-				continue
+		end := (min(sp.end, length) + e.chunk() - 1) >> e.shift
+		for c := sp.off >> e.shift; c < end; {
+			_, n, there := e.store.Run(uint64(c), uint64(end-c))
+			next := c + int64(n)
+			if !there {
+				if r == nil {
+					r = &request{done: make(chan error, 1)}
+				}
+				r.add(c<<e.shift, next<<e.shift)
 			}
-			if r == nil {
-				r = &request{done: make(chan error, 1)}
-			}
-			r.add(c<<e.shift, (c+1)<<e.shift)
+			c = next
 		}
 	}
 	if r != nil {
@@ -170,7 +172,7 @@ func (e *exceptions) prepare(b, before *batch) error {
 		return dmcore.ErrIO
 	}
 	s := e.host.Load()
-	b.plan = planner{e: e, length: s.length, new: map[uint64]uint64{}}
+	b.plan = planner{e: e, length: s.length, new: planned{}}
 	if before != nil {
 		b.plan.before = before.plan.new
 	}

@@ -17,8 +17,8 @@ const copyBuffer = 1 << 20
 type planner struct {
 	e      *exceptions
 	length int64
-	before map[uint64]uint64 // of the batch before, which may not be committed yet
-	new    map[uint64]uint64 // of this batch
+	before planned // of the batch before, which may not be committed yet
+	new    planned // of this batch
 	list   []cowstore.Exception
 	copies []copying
 	writes []copying
@@ -33,54 +33,88 @@ type copying struct {
 	dataAt   int64
 }
 
+// planned is the exceptions of a batch that are not committed, from a chunk of
+// the origin to one of the COW device, which is never 0.
+type planned map[uint64]*[plannedLen]uint64
+
+// plannedLen chunks are looked up at a time.
+const plannedLen = 64
+
 func (p *planner) add(r *request) error {
 	for _, sp := range r.spans {
-		for c := sp.off >> p.e.shift; c<<p.e.shift < sp.end; c++ {
-			if err := p.addChunk(r, uint64(c)); err != nil {
+		end := uint64((sp.end-1)>>p.e.shift + 1)
+		for c := uint64(sp.off >> p.e.shift); c < end; {
+			new, n, there := p.e.store.Run(c, min(end-c, plannedLen-c%plannedLen))
+			if there {
+				for k := range n {
+					p.lay(r, c+k, new+k)
+				}
+			} else if err := p.addMissing(r, c, n); err != nil {
 				return err
 			}
+			c += n
 		}
 	}
 	return nil
 }
 
-// addChunk plans one chunk. A chunk that got its exception since the request
-// was made, or gets it for an earlier request of this batch, needs no copy; a
-// write to the snapshot then only lays its data over it.
-func (p *planner) addChunk(r *request, c uint64) error {
-	e := p.e
-	start := int64(c) << e.shift
-	whole := copying{from: start, n: min(e.chunk(), p.length-start)}
-	if r.data != nil {
-		lo, hi := max(start, r.base), min(start+e.chunk(), r.base+int64(len(r.data)))
-		whole.data, whole.dataAt = r.data[lo-r.base:hi-r.base], lo-start
-	}
-	new, there := e.store.Lookup(c)
-	if !there {
-		new, there = p.before[c]
-	}
-	if !there {
-		new, there = p.new[c]
-	}
-	if there {
-		if r.data != nil {
-			to := int64(new)<<e.shift + whole.dataAt
-			p.writes = append(p.writes, copying{to: to, n: int64(len(whole.data)), data: whole.data})
+// addMissing plans n chunks that have no exception, from c on and in one group.
+// A chunk that gets its exception for an earlier request of this batch, or of
+// the one before, needs no copy.
+func (p *planner) addMissing(r *request, c, n uint64) error {
+	before, mine := p.before[c/plannedLen], p.new[c/plannedLen]
+	for end := c + n; c < end; c++ {
+		new := uint64(0)
+		if before != nil {
+			new = before[c%plannedLen]
 		}
-		return nil
+		if new == 0 && mine != nil {
+			new = mine[c%plannedLen]
+		}
+		if new != 0 {
+			p.lay(r, c, new)
+			continue
+		}
+		new, err := p.e.store.Allocate()
+		if errors.Is(err, cowstore.ErrFull) {
+			return errors.Join(dmcore.ErrIO, err)
+		}
+		if err != nil {
+			return err
+		}
+		if mine == nil {
+			mine = &[plannedLen]uint64{}
+			p.new[c/plannedLen] = mine
+		}
+		mine[c%plannedLen] = new
+		p.list = append(p.list, cowstore.Exception{Old: c, New: new})
+		whole := p.part(r, c)
+		whole.to = int64(new) << p.e.shift
+		p.push(whole)
 	}
-	new, err := e.store.Allocate()
-	if errors.Is(err, cowstore.ErrFull) {
-		return errors.Join(dmcore.ErrIO, err)
-	}
-	if err != nil {
-		return err
-	}
-	whole.to = int64(new) << e.shift
-	p.new[c] = new
-	p.list = append(p.list, cowstore.Exception{Old: c, New: new})
-	p.push(whole)
 	return nil
+}
+
+// lay plans that what a write to the snapshot has for chunk c is laid over its
+// exception.
+func (p *planner) lay(r *request, c, new uint64) {
+	if r.data == nil {
+		return
+	}
+	part := p.part(r, c)
+	to := int64(new)<<p.e.shift + part.dataAt
+	p.writes = append(p.writes, copying{to: to, n: int64(len(part.data)), data: part.data})
+}
+
+// part is what a request has for chunk c.
+func (p *planner) part(r *request, c uint64) copying {
+	start := int64(c) << p.e.shift
+	part := copying{from: start, n: min(p.e.chunk(), p.length-start)}
+	if r.data != nil {
+		lo, hi := max(start, r.base), min(start+p.e.chunk(), r.base+int64(len(r.data)))
+		part.data, part.dataAt = r.data[lo-r.base:hi-r.base], lo-start
+	}
+	return part
 }
 
 // push adds a copying, joined to the last one where both are alike and follow

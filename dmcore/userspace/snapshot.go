@@ -94,18 +94,9 @@ func (s *snapshot) read(p []byte, off int64) error {
 // run measures the run of bytes at off, at most n, that lies in one piece: in
 // the COW device at byte at, or in the origin (found is false).
 func (e *exceptions) run(off, n int64) (at, length int64, found bool) {
-	c := off >> e.shift
-	end := off + n
-	first, found := e.store.Lookup(uint64(c))
-	next := (c + 1) << e.shift
-	for k := uint64(1); next < end; k++ {
-		new, ok := e.store.Lookup(uint64(c) + k)
-		if ok != found || found && new != first+k {
-			break
-		}
-		next += e.chunk()
-	}
-	return int64(first)<<e.shift + off - c<<e.shift, min(next, end) - off, found
+	c, end := off>>e.shift, off+n
+	first, k, found := e.store.Run(uint64(c), uint64((end-1)>>e.shift-c+1))
+	return int64(first)<<e.shift + off - c<<e.shift, min((c+int64(k))<<e.shift, end) - off, found
 }
 
 // readRun reads the first run of p. What it read from the origin may have been
