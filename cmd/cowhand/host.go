@@ -11,6 +11,7 @@ import (
 	"cowhand/dmcore"
 	"cowhand/dmcore/kernel"
 	"cowhand/lvm"
+	"cowhand/lvm/devscan"
 )
 
 // host is one run of the program: its streams, its settings, and the layers as
@@ -22,6 +23,7 @@ type host struct {
 	args    []string    // the command line, for the record
 	lvm     *lvm.Engine // nil until a command needs it
 	dm      *kernel.Control
+	found   *devscan.Result       // devices that lvm2 would look at; nil: there is a list, or nobody has looked
 	nodes   map[string]dmcore.Dev // how the kernel's tables name physical volumes
 	unknown string                // a word that is no command
 	changed bool                  // something was changed: an error is no refusal any more

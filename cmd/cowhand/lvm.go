@@ -236,6 +236,9 @@ func (r *lvmRun) know(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.ruledOut(path); err != nil {
+		return err
+	}
 	r.Devices = append(r.Devices, path)
 	after, err := r.devicePaths()
 	if err != nil {

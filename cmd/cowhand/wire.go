@@ -150,9 +150,6 @@ func system() string {
 	return strings.Join([]string{text(u.Sysname[:]), text(u.Nodename[:]), text(u.Release[:]), text(u.Version[:]), text(u.Machine[:])}, " ")
 }
 
-// devicePaths are the physical volumes to look at.
-func (h *host) devicePaths() ([]string, error) { return lvm.FindDevices(h.Devices) }
-
 // devicePath is the file of a table's reference: a path, or "major:minor".
 func devicePath(ref dmcore.Dev) string {
 	if filepath.IsAbs(string(ref)) {
