@@ -146,7 +146,12 @@ type mergeWait struct {
 	first    dmcore.Sectors
 }
 
+// lookInterval is how often a merge is looked at, whether or not there is
+// somebody to tell: its snapshot is dropped soon after the end.
+const lookInterval = time.Second
+
 func (w *mergeWait) run(ctx context.Context) error {
+	var told time.Time
 	for {
 		vg, err := w.e.Store.Load(ctx, w.ref.VG)
 		if err != nil {
@@ -181,9 +186,12 @@ func (w *mergeWait) run(ctx context.Context) error {
 			w.tell(origin.Name, 0)
 			return nil
 		}
-		w.tell(origin.Name, st.Allocated-st.Metadata)
-		// The last chunk raises an event; until then there is news at each interval.
-		wait, cancel := context.WithTimeout(ctx, w.interval)
+		if time.Since(told) >= w.interval {
+			told = time.Now()
+			w.tell(origin.Name, st.Allocated-st.Metadata)
+		}
+		// The last chunk raises an event in the userspace machine, none in the kernel.
+		wait, cancel := context.WithTimeout(ctx, min(w.interval, lookInterval))
 		_, err = w.e.DM.Wait(wait, uuid, info.EventNr)
 		late := wait.Err() != nil
 		cancel()

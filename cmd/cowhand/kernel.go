@@ -130,7 +130,11 @@ func (h *host) guard(ctx context.Context, groups []lvm.ID) (done func() error, e
 	if err != nil {
 		return nil, err
 	}
-	args := append(h.globals(paths), "--engine", configs.EngineKernel, "engine", "guard", strconv.Itoa(os.Getpid()))
+	args, err := h.globals(paths)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "engine", "guard", strconv.Itoa(os.Getpid()))
 	for _, id := range groups {
 		args = append(args, string(id))
 	}
@@ -171,15 +175,23 @@ func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
 
 // globals are the flags with which another process of this program has our
 // settings.
-func (h *host) globals(paths []string) []string {
-	args := []string{"--run-dir", h.RunDir, "--state-dir", h.StateDir, "--lvm-dir", h.Archive.Dir, "--lock-dir", h.lockDir}
+func (h *host) globals(paths []string) ([]string, error) {
+	onKernel, err := h.onKernel()
+	if err != nil {
+		return nil, err
+	}
+	engine := configs.EngineUserspace
+	if onKernel {
+		engine = configs.EngineKernel
+	}
+	args := []string{"--engine", engine, "--run-dir", h.RunDir, "--state-dir", h.StateDir, "--lvm-dir", h.Archive.Dir, "--lock-dir", h.lockDir}
 	if h.configFile != "" {
 		args = append(args, "--config", h.configFile)
 	}
 	for _, p := range paths {
 		args = append(args, "--devices", p)
 	}
-	return args
+	return args, nil
 }
 
 // blockAddresses is how guests reach volumes of the kernel's device mapper.

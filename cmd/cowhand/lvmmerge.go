@@ -175,13 +175,13 @@ func (r *lvmRun) poll(refs ...lvm.Ref) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"--run-dir", r.RunDir, "--lvm-dir", r.Archive.Dir, "--lock-dir", r.lockDir}
 	paths, err := r.devicePaths()
 	if err != nil {
 		return err
 	}
-	for _, p := range paths {
-		args = append(args, "--devices", p)
+	args, err := r.globals(paths)
+	if err != nil {
+		return err
 	}
 	args = append(args, "lvm", "lvpoll", "--polloperation", "merge")
 	for _, ref := range refs {

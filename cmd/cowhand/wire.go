@@ -36,8 +36,12 @@ func (h *host) dial(ctx context.Context) (*engine.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	args, err := h.globals(paths)
+	if err != nil {
+		return nil, err
+	}
 	c, err := engine.EnsureRunning(ctx, h.RunDir, func() *exec.Cmd {
-		return exec.Command(exe, append(h.globals(paths), "engine", "serve")...)
+		return exec.Command(exe, append(args, "engine", "serve")...)
 	})
 	if err != nil {
 		return nil, err

@@ -5,9 +5,34 @@ import (
 	"testing"
 )
 
-// lvm2 goes on with a merge of its own that a power cut stopped: what cowhand has to match, and a
-// proof that a cut here leaves what a real one would.
-func TestLVM2MergeAfterPowerCut(t *testing.T) {
+// merger is a program that begins and goes on with merges.
+type merger struct {
+	name   string
+	begin  []string // vg0/snap, in the background
+	resume []string // all of vg0, after the machine was started
+}
+
+// A merge that a power cut stopped goes on when the group is activated, whichever program began it and
+// whichever activates. That lvm2 goes on with its own proves that a cut here leaves what a real one
+// would.
+func TestMergeAfterPowerCut(t *testing.T) {
+	lvm2 := merger{"LVM2", []string{"lvconvert", "--merge", "-b", "vg0/snap"},
+		[]string{"vgchange", "-ay", "--config", "activation/polling_interval=1", "vg0"}}
+	cowhand := merger{"Cowhand", append(cowhandLVM, "lvconvert", "--merge", "-b", "vg0/snap"), append(cowhandLVM, "vgchange", "-ay", "vg0")}
+	for _, c := range []struct{ begins, goesOn merger }{{lvm2, lvm2}, {cowhand, lvm2}, {lvm2, cowhand}} {
+		t.Run(c.begins.name+c.goesOn.name, func(t *testing.T) {
+			if testing.Short() && c.begins.name == c.goesOn.name {
+				t.Skip("long")
+			}
+			mergeAfterPowerCut(t, c.begins, c.goesOn)
+		})
+	}
+}
+
+// cowhandLVM begins a command line of LVM2's commands on cowhand's engine.
+var cowhandLVM = []string{"/cowhand/bin/cowhand", "--engine", "kernel", "--devices", "/dev/vda,/dev/vdb", "lvm"}
+
+func mergeAfterPowerCut(t *testing.T, begins, goesOn merger) {
 	// The origin lies on a disk so slow that merging takes seconds.
 	m := Boot(t, Config{Disks: []Disk{{MiB: 128}, {MiB: 128, WriteMiB: 2}}})
 	m.Must("vgcreate", "vg0", "/dev/vda", "/dev/vdb")
@@ -17,6 +42,7 @@ func TestLVM2MergeAfterPowerCut(t *testing.T) {
 	m.Must("sh", "-c", "yes after | dd of=/dev/vg0/web bs=1M count=8 iflag=fullblock oflag=direct")
 	m.Must("sh", "-c", "yes snapshot | dd of=/dev/vg0/snap bs=1M count=4 iflag=fullblock oflag=direct")
 	want := sum(m, "/dev/vg0/snap")
+	uuid := strings.TrimSpace(m.Must("lvs", "--noheadings", "-o", "lv_uuid", "vg0/web"))
 
 	// Started first, so that the cut does not have to wait for lvconvert's end.
 	begun, err := m.Go("sh", "-c", `
@@ -27,7 +53,7 @@ func TestLVM2MergeAfterPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Go("lvconvert", "--merge", "-b", "vg0/snap"); err != nil {
+	if _, err := m.Go(begins.begin...); err != nil {
 		t.Fatal(err)
 	}
 	status, err := begun.Wait(t.Context())
@@ -50,12 +76,15 @@ func TestLVM2MergeAfterPowerCut(t *testing.T) {
 	if table := m.Must("dmsetup", "table"); strings.TrimSpace(table) != "No devices found" {
 		t.Fatalf("after the power cut, before anything was activated:\n%s", table)
 	}
-	m.Must("vgchange", "-ay", "--config", "activation/polling_interval=1", "vg0")
+	m.Must(goesOn.resume...)
 	m.Must("timeout", "90", "sh", "-c", "while lvs vg0/snap >/dev/null 2>&1; do sleep 0.2; done")
 	if got := sum(m, "/dev/vg0/web"); got != want {
 		t.Errorf("the origin after the merge: sha256 %s, want the snapshot's %s", got, want)
 	}
 	m.Must("vgck", "vg0")
+	if ident := m.Must("lvs", "--noheadings", "-o", "lv_uuid", "vg0/web"); strings.TrimSpace(ident) != uuid {
+		t.Errorf("the origin after the merge: %s, want the UUID %s", ident, uuid)
+	}
 	if table := m.Must("dmsetup", "table"); strings.Contains(table, "snap") {
 		t.Errorf("after the merge there is still a snapshot:\n%s", table)
 	}
