@@ -160,10 +160,14 @@ func (m *Machine) Start(ctx context.Context) error {
 		m.power.session, err = greet(ctx, conn)
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("no word from it for %v", bootDeadline)
+		select {
+		case <-ctx.Done():
+			err = fmt.Errorf("no word from it: %w", ctx.Err())
+		case <-m.power.end:
+			err = errors.New("QEMU or virtiofsd ended")
+		default:
 		}
-		return fmt.Errorf("vm: boot: %w\n%s", err, errors.Join(m.Kill(), errors.New(m.lastWords())))
+		return errors.Join(fmt.Errorf("vm: boot: %w", err), m.Kill())
 	}
 	m.t.Logf("vm: booted in %.1f s", time.Since(begun).Seconds())
 	return nil

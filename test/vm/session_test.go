@@ -19,7 +19,7 @@ func TestCommands(t *testing.T) {
 
 	var failed *ExitError
 	if out, err := m.Run(ctx, "sh", "-c", "echo out; echo err >&2; exit 3"); !errors.As(err, &failed) ||
-		failed.Status != 3 || !strings.Contains(out, "out\n") || !strings.Contains(out, "err\n") {
+		failed.Status != 3 || out != "out\nerr\n" {
 		t.Errorf("exit 3: %q, %v", out, err)
 	}
 	if _, err := m.Run(ctx, "/no/such/program"); err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), "no such file") {

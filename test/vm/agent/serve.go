@@ -64,8 +64,8 @@ func (s *server) start(id int, c wire.Command) {
 	cmd := exec.CommandContext(context.Background(), c.Argv[0], c.Argv[1:]...)
 	cmd.Env = append(environ, c.Env...)
 	cmd.Dir = "/"
-	cmd.Stdout = writer(func(b []byte) error { return s.port.Send(wire.Message{ID: id, Out: b}) })
-	cmd.Stderr = writer(func(b []byte) error { return s.port.Send(wire.Message{ID: id, Err: b}) })
+	said := &output{s.port, id}
+	cmd.Stdout, cmd.Stderr = said, said // one pipe for both, which keeps the order
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second // for output that something left behind holds open
 	if err := cmd.Start(); err != nil {
@@ -114,10 +114,14 @@ func (s *server) signal(id int, sig syscall.Signal) {
 	}
 }
 
-type writer func([]byte) error
+// output sends what a command says.
+type output struct {
+	port *wire.Port
+	id   int
+}
 
-func (w writer) Write(b []byte) (int, error) {
-	if err := w(b); err != nil {
+func (o *output) Write(b []byte) (int, error) {
+	if err := o.port.Send(wire.Message{ID: o.id, Out: b}); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -30,8 +30,7 @@ type Message struct {
 	ID     int
 	Start  *Command // host: run this
 	Signal int      // host: send this to the command's process group
-	Out    []byte   // agent: standard output
-	Err    []byte   // agent: standard error
+	Out    []byte   // agent: it said this, on standard output or error
 	Exit   *Exit    // agent: it ended, and nothing more will come of it
 }
 

@@ -16,8 +16,7 @@ func TestMessagesArriveAsSent(t *testing.T) {
 	sent := []wire.Message{
 		{},
 		{ID: 1, Start: &wire.Command{Argv: []string{"lvs", "-a"}, Env: []string{"A=b"}}},
-		{ID: 1, Out: []byte("\x00\n"), Err: nil},
-		{ID: 1, Err: []byte("oh")},
+		{ID: 1, Out: []byte("\x00\n")},
 		{ID: 1, Signal: 9},
 		{ID: 1, Exit: &wire.Exit{Status: 137, Error: "gone"}},
 		{ID: 2, Exit: &wire.Exit{}}, // all zero, and yet there
