@@ -108,7 +108,7 @@ func (e *Engine) States(ctx context.Context, vg *VG) (map[string]State, error) {
 		k, isSnapshot := links.byCOW[lv.Name]
 		_, isTarget := links.merging(lv.Name)
 		st.Merging = isTarget || isSnapshot && k.seg.Merging
-		if info, ok := devices[vg.uuid(lv, "")]; ok && info.Live {
+		if info, ok := devices[vg.uuid(lv, links.own(lv))]; ok && info.Live {
 			st.Dev, st.Active, st.Suspended, st.OpenCount = info.Dev, true, info.Suspended, info.OpenCount
 			if isSnapshot || isTarget {
 				if err := e.status(ctx, info.UUID, &st); err != nil {

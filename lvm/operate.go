@@ -208,11 +208,7 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 		return err
 	}
 	concerned := map[dmcore.UUID]bool{}
-	for _, lv := range unit {
-		for _, layer := range []string{layerReal, layerCOW, ""} {
-			concerned[vg.uuid(lv, layer)] = true
-		}
-	}
+	devs.concern(vg, unit, concerned)
 	have, err := devs.have(ctx, map[string]*VG{vg.Name: vg}, concerned)
 	if err != nil {
 		return err

@@ -113,6 +113,9 @@ func (e *Engine) bringUnits(ctx context.Context, vg *VG, units []touch) error {
 }
 
 func (e *Engine) bring(ctx context.Context, vg *VG, units []touch, locked bool) error {
+	if err := e.bringPools(ctx, vg, units, locked); err != nil {
+		return err
+	}
 	devs, err := e.look(ctx)
 	if err != nil {
 		return err
