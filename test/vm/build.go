@@ -50,7 +50,7 @@ var programs = sync.OnceValues(func() (b built, err error) {
 func (b built) build(cgo bool, args ...string) error {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = b.source
-	cmd.Env = append(os.Environ(), "GOFLAGS=-tags=libvirt_dlopen,libvirt_without_lxc")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false -tags=libvirt_dlopen,libvirt_without_lxc")
 	if !cgo { // static: the agent is alone in its first root file system
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 	}

@@ -36,6 +36,10 @@ const (
 // Need skips the test, and says what is missing, where no VM can run.
 func Need(t testing.TB) {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		// overlayfs opens files with O_NOATIME, which virtiofsd may pass on for files of its own user only.
+		lab.Skip(t, "the VM's root can be shown to it by root only")
+	}
 	lab.Need(t, "go", qemuProgram, virtiofsd, "bash", "unshare", "findmnt", "modprobe", "udevadm", "lvm", "dmsetup")
 }
 
@@ -73,6 +77,9 @@ func boot(t testing.TB, c Config) *Machine {
 	linux, err := lab.Kernel(t.Context())
 	if err != nil {
 		lab.Skip(t, "no kernel for the VM: "+err.Error())
+	}
+	if _, err := os.Stat(filepath.Join(linux, "vm")); err != nil {
+		lab.Skip(t, "the kernel in "+linux+" has no virtiofs, overlay or device mapper")
 	}
 	m, err := prepare(c, linux)
 	if err != nil {
