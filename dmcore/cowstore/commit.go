@@ -3,6 +3,7 @@ package cowstore
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"cowhand/dmcore"
 	"cowhand/dmcore/blockdev"
@@ -45,20 +46,31 @@ func (s *Store) Commit(ex []Exception) error {
 	return nil
 }
 
-// Settle makes the data of exceptions durable ahead of their Commit, while
-// another Commit may be under way: of two batches of exceptions, the second can
-// wait for its data when the first waits for its list. Where Commit has to wait
-// for more than the data anyway, Settle leaves it all to Commit.
+// Settle does ahead of Commit, while others may be under way, all that does not
+// depend on their end: of two batches of exceptions, the second can wait for its
+// data when the first waits for its list. All that was allocated before is to be
+// committed before, and Commit is to get the same exceptions; otherwise it does
+// all of it again.
+//
+// The areas it writes are behind the one in which the batches before will have
+// ended, which is not full until this one is committed.
 func (s *Store) Settle(ex []Exception) error {
+	if len(ex) == 0 {
+		return nil
+	}
 	s.mu.Lock()
 	err := s.ready()
-	crosses := s.n%s.g.epa+uint64(s.pending.n) >= s.g.epa
+	place := s.begun + s.pending.below(ex[0].New)
 	s.mu.Unlock()
-	if err != nil || crosses || len(ex) == 0 {
-		return err
+	if err != nil || s.lastArea(place, ex) >= s.g.chunks(s.dev.Size()) {
+		return err // for Commit to refuse
 	}
 	lo, hi := chunksOf(ex)
-	if err := s.syncChunks(lo, hi); err != nil {
+	if _, err = s.lay(ex, place); err == nil {
+		lo, hi = s.withAreas(lo, hi, ex, place)
+		err = s.syncChunks(lo, hi)
+	}
+	if err != nil {
 		return s.fail("settle", err)
 	}
 	s.mu.Lock()
@@ -68,7 +80,44 @@ func (s *Store) Settle(ex []Exception) error {
 			s.pending.set(e.New, settled)
 		}
 	}
+	s.laid[place] = slices.Clone(ex)
 	return nil
+}
+
+// lastArea is the chunk of the area in which the list ends after exceptions that
+// begin at a place in it.
+func (s *Store) lastArea(place uint64, ex []Exception) uint64 {
+	return s.g.area((place + uint64(len(ex))) / s.g.epa)
+}
+
+// lay writes the areas behind that of place, as they are with exceptions that
+// begin there, and returns the last of them; nil if there is none.
+func (s *Store) lay(ex []Exception, place uint64) (area []byte, err error) {
+	for a := place/s.g.epa + 1; a <= (place+uint64(len(ex)))/s.g.epa; a++ {
+		area = s.areaOf(a, ex, place)
+		if _, err := s.dev.WriteAt(area, s.g.offset(s.g.area(a))); err != nil {
+			return nil, err
+		}
+	}
+	return area, nil
+}
+
+// areaOf is an area behind that of place.
+func (s *Store) areaOf(a uint64, ex []Exception, place uint64) []byte {
+	area := make([]byte, s.g.bytes)
+	rest := ex[a*s.g.epa-place:]
+	for i := range min(uint64(len(rest)), s.g.epa) {
+		putException(area, i, rest[i])
+	}
+	return area
+}
+
+// withAreas widens a range of chunks to the areas that lay writes.
+func (s *Store) withAreas(lo, hi uint64, ex []Exception, place uint64) (uint64, uint64) {
+	if first, last := s.g.area(place/s.g.epa+1), s.lastArea(place, ex); first <= last {
+		return min(lo, first), max(hi, last)
+	}
+	return lo, hi
 }
 
 // chunksOf tells the first and the last chunk of the data of exceptions.
@@ -85,7 +134,7 @@ func (s *Store) syncChunks(lo, hi uint64) error {
 }
 
 // mayCommit refuses what would make the store corrupt, and otherwise takes the
-// chunks from those that are pending and tells whether all are settled. Nothing
+// chunks from those that are pending and tells whether Settle did its part. Nothing
 // was written yet.
 func (s *Store) mayCommit(ex []Exception) (allSettled bool, err error) {
 	s.mu.Lock()
@@ -94,7 +143,7 @@ func (s *Store) mayCommit(ex []Exception) (allSettled bool, err error) {
 		return false, err
 	}
 	chunks := s.g.chunks(s.dev.Size())
-	if last := s.g.area((s.n + uint64(len(ex))) / s.g.epa); last >= chunks {
+	if last := s.lastArea(s.n, ex); last >= chunks {
 		return false, fmt.Errorf("cow store: commit: no room for an area at chunk %d of %d: %w", last, chunks, ErrFull)
 	}
 	twice, repeats := repeated(ex)
@@ -112,7 +161,10 @@ func (s *Store) mayCommit(ex []Exception) (allSettled bool, err error) {
 	for _, e := range ex {
 		s.pending.set(e.New, none)
 	}
-	return allSettled, nil
+	laid := s.laid[s.n]
+	delete(s.laid, s.n)
+	s.begun = s.n + uint64(len(ex))
+	return allSettled && slices.Equal(laid, ex), nil
 }
 
 // repeated finds a chunk of the origin that two exceptions name. What ascends
@@ -155,31 +207,26 @@ func (s *Store) extend(ex []Exception, settled bool) error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
-	lo, hi := chunksOf(ex)
-	if settled {
-		lo, hi = math.MaxUint64, 0
-	}
 	present, from := s.n/s.g.epa, s.n%s.g.epa
 	to := min(from+uint64(len(ex)), s.g.epa)
 	for i := from; i < to; i++ {
 		putException(s.area, i, ex[i-from])
 	}
 	newest := s.area
-	rest := ex[to-from:]
-	if to == s.g.epa {
-		newest = make([]byte, s.g.bytes)
-	}
-	for a := present + 1; a <= (s.n+uint64(len(ex)))/s.g.epa; a++ {
-		clear(newest)
-		k := min(uint64(len(rest)), s.g.epa)
-		for i := range k {
-			putException(newest, i, rest[i])
-		}
-		rest = rest[k:]
-		if _, err := s.dev.WriteAt(newest, s.g.offset(s.g.area(a))); err != nil {
+	lo, hi := uint64(math.MaxUint64), uint64(0)
+	switch last := (s.n + uint64(len(ex))) / s.g.epa; {
+	case !settled:
+		area, err := s.lay(ex, s.n)
+		if err != nil {
 			return err
 		}
-		lo, hi = min(lo, s.g.area(a)), max(hi, s.g.area(a))
+		if area != nil {
+			newest = area
+		}
+		lo, hi = chunksOf(ex)
+		lo, hi = s.withAreas(lo, hi, ex, s.n)
+	case last > present:
+		newest = s.areaOf(last, ex, s.n)
 	}
 	if area := s.g.area(present); swept {
 		lo, hi = min(lo, area), max(hi, area)

@@ -89,6 +89,85 @@ func TestCrashCommit(t *testing.T) {
 	}
 }
 
+// The areas of a batch may be written before the batch in front of it is committed.
+func TestCrashSettledAhead(t *testing.T) {
+	for _, c := range []struct{ have, first, second int }{
+		{0, 10, 20}, {0, 10, 300}, {250, 10, 3}, {200, 56, 256}, {255, 1, 1}, {250, 5, 1}, {3, 300, 500}, {200, 40, 16},
+	} {
+		t.Run(fmt.Sprintf("%d+%d+%d", c.have, c.first, c.second), func(t *testing.T) {
+			everyCut(t,
+				func(w *world) { must(t, w.open()); must(t, w.commit(c.have)) },
+				opened(func(w *world) error { return w.commitTwo(c.first+c.second, c.first) }),
+				func(w *world, done bool) {
+					goesOn(w)
+					if done && len(w.list) < c.have+c.first+c.second {
+						t.Errorf("a commit that returned is lost")
+					}
+				})
+		})
+	}
+}
+
+// What was settled for a place in the list is written again when it comes to
+// another, because a batch in front of it never came.
+func TestSettledForAnotherPlace(t *testing.T) {
+	for _, c := range []struct{ have, gone, add int }{{0, 10, 3}, {250, 4, 2}, {250, 10, 3}, {250, 4, 6}, {100, 200, 300}} {
+		t.Run(fmt.Sprintf("%d+%d+%d", c.have, c.gone, c.add), func(t *testing.T) {
+			everyCut(t,
+				func(w *world) { must(t, w.open()); must(t, w.commit(c.have)) },
+				opened(func(w *world) error {
+					if _, err := w.allocate(c.gone); err != nil {
+						return err
+					}
+					ex, err := w.allocate(c.add)
+					if err != nil {
+						return err
+					}
+					w.more = ex
+					return errors.Join(w.write(ex), w.s.Settle(ex), w.s.Commit(ex))
+				}),
+				func(w *world, done bool) {
+					goesOn(w)
+					if done && len(w.list) < c.have+c.add {
+						t.Errorf("a commit that returned is lost")
+					}
+				})
+		})
+	}
+}
+
+// While a batch waits for its list, the next has nothing left to wait for but
+// its own list, also where it goes on in other areas.
+func TestSettledCostsOneSync(t *testing.T) {
+	for _, n := range []int{1, 10, 256, 700} {
+		w := newWorld(t, seeded(t), 1100, 8)
+		must(t, w.open())
+		must(t, w.commit(250))
+		ex, err := w.allocate(n)
+		must(t, err)
+		must(t, w.write(ex))
+		must(t, w.s.Settle(ex))
+		count := &syncCount{Device: w.s.dev}
+		w.s.dev = count
+		must(t, w.s.Commit(ex))
+		if count.syncs != 1 {
+			t.Errorf("a commit of %d settled exceptions took %d syncs", n, count.syncs)
+		}
+	}
+}
+
+// syncCount counts syncs, of all or of a range.
+type syncCount struct {
+	blockdev.Device
+	syncs int
+}
+
+func (d *syncCount) Sync() error { d.syncs++; return d.Device.Sync() }
+func (d *syncCount) SyncRange(off, n int64) error {
+	d.syncs++
+	return blockdev.SyncRange(d.Device, off, n)
+}
+
 // A process that was killed in a commit leaves what it wrote in memory. Who
 // opens the store next, and finds exceptions there, may rely on them: a power
 // cut later does not take them back.

@@ -44,7 +44,8 @@ func (s *Store) DropTail(n int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.n = left
+	s.n, s.begun = left, left
+	clear(s.laid) // in another place now
 	s.merging = true
 	return nil
 }

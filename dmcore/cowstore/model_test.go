@@ -141,16 +141,9 @@ func (w *world) unused(n int) []uint64 {
 // commit adds up to n exceptions, fewer if the store is full.
 func (w *world) commit(n int) error {
 	w.t.Helper()
-	var ex []Exception
-	for _, old := range w.unused(n) {
-		new, err := w.s.Allocate()
-		if errors.Is(err, ErrFull) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		ex = append(ex, Exception{old, new})
+	ex, err := w.allocate(n)
+	if err != nil {
+		return err
 	}
 	if err := w.write(ex); err != nil {
 		return err
@@ -165,6 +158,49 @@ func (w *world) commit(n int) error {
 		return err
 	}
 	w.list, w.more = append(w.list, ex...), nil
+	return nil
+}
+
+// allocate makes up to n exceptions, fewer if the store is full.
+func (w *world) allocate(n int) (ex []Exception, err error) {
+	for _, old := range w.unused(n) {
+		new, err := w.s.Allocate()
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		ex = append(ex, Exception{old, new})
+	}
+	return ex, nil
+}
+
+// commitTwo adds up to n exceptions in two batches, of which the second is settled
+// before the first is committed.
+func (w *world) commitTwo(n, first int) error {
+	w.t.Helper()
+	ex, err := w.allocate(n)
+	if err != nil {
+		return err
+	}
+	if err := w.write(ex); err != nil {
+		return err
+	}
+	first = min(first, len(ex))
+	batches := [2][]Exception{ex[:first:first], ex[first:]}
+	w.more = ex
+	for _, b := range batches {
+		if err := w.s.Settle(b); err != nil {
+			return err
+		}
+	}
+	for _, b := range batches {
+		if err := w.s.Commit(b); err != nil {
+			return err
+		}
+		w.list, w.more = append(w.list, b...), w.more[len(b):]
+	}
 	return nil
 }
 
@@ -223,7 +259,7 @@ func TestModel(t *testing.T) {
 				if err != nil {
 					break
 				}
-				switch rng.IntN(8) {
+				switch rng.IntN(9) {
 				case 0:
 					err = w.drop(rng.IntN(len(w.list) + 1))
 				case 1, 2:
@@ -232,6 +268,9 @@ func TestModel(t *testing.T) {
 					err = w.commit(rng.IntN(3 * epa))
 				case 4: // exactly up to the end of the area
 					err = w.commit(epa - len(w.list)%epa)
+				case 5:
+					n := rng.IntN(3 * epa)
+					err = w.commitTwo(n, rng.IntN(n+1))
 				default:
 					err = w.commit(rng.IntN(40))
 				}

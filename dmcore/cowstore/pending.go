@@ -26,6 +26,19 @@ func (p *pending) at(chunk uint64) mark {
 	return none
 }
 
+// below counts the pending chunks before one.
+func (p *pending) below(chunk uint64) (n uint64) {
+	for i, m := range p.marks {
+		if p.first+uint64(i) >= chunk {
+			break
+		}
+		if m != none {
+			n++
+		}
+	}
+	return n
+}
+
 // add appends a chunk behind all others.
 func (p *pending) add(chunk uint64) {
 	if p.n == 0 {

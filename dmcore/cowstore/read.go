@@ -76,6 +76,7 @@ func load(dev blockdev.Device, h header) (*Store, error) {
 			return nil, fmt.Errorf("cow store: area %d: %w", s.n/g.epa, err)
 		}
 	}
+	s.begun = s.n
 	s.area = slices.Clone(s.area) // it was part of a large read
 	rest := s.area[s.n%g.epa*exceptionSize:]
 	for i := range rest {

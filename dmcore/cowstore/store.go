@@ -24,18 +24,20 @@ type Store struct {
 	area   []byte     // the area the next exception goes to, as it is to be on disk
 	litter bool       // there may be more on disk behind the end of the list
 
-	mu      sync.Mutex // held for no I/O; guards these:
-	n       uint64     // committed exceptions; only the writer changes it
-	next    uint64     // the chunk Allocate gives
-	pending pending    // chunks that Allocate gave
-	merging bool       // the last change was a DropTail
+	mu      sync.Mutex             // held for no I/O; guards these:
+	n       uint64                 // committed exceptions; only the writer changes it
+	begun   uint64                 // and those whose Commit has begun
+	next    uint64                 // the chunk Allocate gives
+	pending pending                // chunks that Allocate gave
+	laid    map[uint64][]Exception // what Settle was called with, by its place in the list
+	merging bool                   // the last change was a DropTail
 	valid   bool
 	broken  error
 }
 
 func newStore(dev blockdev.Device, g geometry) *Store {
 	return &Store{dev: dev, g: g, idx: newIndex(), area: make([]byte, g.bytes),
-		next: firstFree, valid: true}
+		next: firstFree, laid: map[uint64][]Exception{}, valid: true}
 }
 
 // Format makes an empty store. What was there before is no longer a store from
