@@ -117,6 +117,9 @@ func (s *Store) scanDevice(path string) (*disk, error) {
 
 func (s *Store) readDisk(dev blockdev.Device, path string) (*disk, error) {
 	size := dev.Size()
+	if err := refresh(dev, 0, ondisk.LabelSectors*ondisk.SectorSize); err != nil {
+		return nil, &DeviceError{path, 0, err}
+	}
 	first := make([]byte, min(size, ondisk.LabelSectors*ondisk.SectorSize))
 	if err := readFull(dev, first, 0); err != nil {
 		return nil, &DeviceError{path, 0, err}
@@ -160,7 +163,10 @@ func (a *area) read(dev blockdev.Device) error {
 		return fail(a.at.Offset, fmt.Errorf("metadata area of %d bytes ends beyond the device's %d: %w", a.at.Size, a.disk.size, ErrCorrupt))
 	}
 	sector := make([]byte, ondisk.SectorSize)
-	err := readFull(dev, sector, int64(a.at.Offset))
+	err := refresh(dev, int64(a.at.Offset), int64(a.at.Size))
+	if err == nil {
+		err = readFull(dev, sector, int64(a.at.Offset))
+	}
 	if err == nil {
 		a.header, err = ondisk.DecodeHeader(sector, a.at)
 	}
@@ -256,6 +262,16 @@ func readSlot(dev blockdev.Device, h ondisk.Header, slot ondisk.Slot) ([]byte, e
 		text = text[:len(text)+len(part)]
 	}
 	return text, nil
+}
+
+// refresh makes sure that what is read next is the device's own: another host
+// may have had the group since. (lvm2 reads past the kernel's copy, O_DIRECT:
+// 2.03.16, lib/device/bcache.c.)
+func refresh(dev blockdev.Device, off, n int64) error {
+	if r, ok := dev.(blockdev.Refresher); ok {
+		return r.Refresh(off, n)
+	}
+	return nil
 }
 
 func readFull(dev blockdev.Device, b []byte, off int64) error {
