@@ -15,7 +15,7 @@ type linear struct {
 }
 
 func newLinear(t *table, spec dmcore.Linear, length dmcore.Sectors) (*linear, error) {
-	l, err := t.holdArea(spec.Dev, spec.Start, length, !t.readOnly)
+	l, err := t.holdArea(spec.Dev, spec.Start, length)
 	if err != nil {
 		return nil, err
 	}

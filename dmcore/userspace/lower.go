@@ -90,9 +90,6 @@ func (l *lower) extents(off, n int64) ([]blockdev.Extent, error) {
 
 func allocated(n int64) []blockdev.Extent { return []blockdev.Extent{{Length: n}} }
 
-// readOnly reports whether the device below takes no writes.
-func (l *lower) readOnly() bool { return l.dm != nil && l.dm.readOnly() }
-
 // Size is the size now; that of a device without a live table is 0.
 func (l *lower) Size() int64 {
 	if l.dm != nil {

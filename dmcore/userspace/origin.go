@@ -99,7 +99,7 @@ type originTarget struct {
 }
 
 func newOriginTarget(t *table, spec dmcore.SnapshotOrigin, length dmcore.Sectors) (*originTarget, error) {
-	l, err := t.holdArea(spec.Dev, 0, length, !t.readOnly)
+	l, err := t.holdArea(spec.Dev, 0, length)
 	if err != nil {
 		return nil, err
 	}

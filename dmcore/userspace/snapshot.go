@@ -35,10 +35,10 @@ func newSnapshot(t *table, origin, cow dmcore.Dev, chunk, length dmcore.Sectors,
 		s.merge = newMerge(s)
 	}
 	var err error
-	if s.origin, err = t.holdArea(origin, 0, length, merging); err != nil {
+	if s.origin, err = t.holdArea(origin, 0, length); err != nil {
 		return nil, err
 	}
-	if s.cow, err = t.holdArea(cow, 0, 0, !t.readOnly); err != nil {
+	if s.cow, err = t.holdArea(cow, 0, 0); err != nil {
 		return nil, err
 	}
 	if s.cow.key() == s.origin.key() {

@@ -113,11 +113,11 @@ func (t *table) hold(ref dmcore.Dev) (*lower, error) {
 	return l, nil
 }
 
-// holdArea is hold with the checks the kernel makes of an area of a device: it
+// holdArea is hold with the check the kernel makes of an area of a device: it
 // must not reach past the end, unless the device has no size yet
-// (drivers/md/dm-table.c, device_area_is_invalid), and a writable table needs a
-// writable device.
-func (t *table) holdArea(ref dmcore.Dev, start, length dmcore.Sectors, write bool) (*lower, error) {
+// (drivers/md/dm-table.c, device_area_is_invalid). That the device is read-only
+// concerns who opens it, not a table above (block/blk-core.c, bio_check_ro).
+func (t *table) holdArea(ref dmcore.Dev, start, length dmcore.Sectors) (*lower, error) {
 	l, err := t.hold(ref)
 	if err != nil {
 		return nil, err
@@ -125,9 +125,6 @@ func (t *table) holdArea(ref dmcore.Dev, start, length dmcore.Sectors, write boo
 	if size := l.Size(); size != 0 && (start+length < start || (start+length).Bytes() > size) {
 		return nil, fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w",
 			ref, length, start, size/dmcore.SectorSize, dmcore.ErrInvalid)
-	}
-	if write && l.readOnly() {
-		return nil, fmt.Errorf("%s: %w", ref, dmcore.ErrReadOnly)
 	}
 	return l, nil
 }
