@@ -208,7 +208,12 @@ func nestedCountsAsOpen(b *bench) {
 
 func noLoops(b *bench) {
 	low := b.device("low", "0 64 zero")
-	b.is("on itself", b.tryLoad("low", "0 64 linear %s 0", low), dmcore.ErrInvalid)
+	err := b.tryLoad("low", "0 64 linear %s 0", low)
+	if err == nil { // kernels before 6.4 take it; it holds the device open
+		b.ok("clear", b.c.Clear(b.ctx, b.uuid("low")))
+		return
+	}
+	b.is("on itself", err, dmcore.ErrInvalid)
 }
 
 func deferredRemove(b *bench) {
