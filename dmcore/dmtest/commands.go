@@ -13,6 +13,8 @@ var commands = map[string]func(*bench){
 	"CreateRules":        createRules,
 	"CreateFindRemove":   createFindRemove,
 	"Rename":             rename,
+	"SetUUID":            setUUID,
+	"Settle":             settle,
 	"UnknownDevice":      unknownDevice,
 	"TableRoundTrip":     tableRoundTrip,
 	"LoadReplacesClear":  loadReplacesClear,
@@ -78,6 +80,41 @@ func rename(b *bench) {
 	}
 	if _, err := b.c.Info(b.ctx, b.name("a")); !errors.Is(err, dmcore.ErrNotFound) {
 		b.Errorf("the old name: %v, want %v", err, dmcore.ErrNotFound)
+	}
+}
+
+func setUUID(b *bench) {
+	b.create("a")
+	info, err := b.c.Create(b.ctx, b.name("b"), "")
+	b.ok("create", err)
+	if info.UUID != "" {
+		b.Errorf("uuid %s of a device that was given none", info.UUID)
+	}
+	b.is("a uuid in use", b.c.SetUUID(b.ctx, b.name("b"), b.uuid("a")), dmcore.ErrExists)
+	b.is("too long a uuid", b.c.SetUUID(b.ctx, b.name("b"), dmcore.UUID(strings.Repeat("x", dmcore.MaxUUID+1))), dmcore.ErrInvalid)
+	b.is("of no device", b.c.SetUUID(b.ctx, b.name("c"), "DMTEST-c"), dmcore.ErrNotFound)
+	b.ok("set", b.c.SetUUID(b.ctx, b.name("b"), b.uuid("b")))
+	b.made = append(b.made, "b")
+	if got := b.info("b"); got.Name != b.name("b") || got.UUID != b.uuid("b") {
+		b.Errorf("info %+v", got)
+	}
+	b.is("set again", b.c.SetUUID(b.ctx, b.name("b"), "DMTEST-other"), dmcore.ErrInvalid)
+}
+
+// settle: it is for any moment at which no device is suspended, and for devices
+// that are there no more.
+func settle(b *bench) {
+	b.ok("settle", b.c.Settle(b.ctx))
+	b.device("a", "0 8 zero")
+	b.ok("settle", b.c.Settle(b.ctx))
+	b.ok("rename", b.c.Rename(b.ctx, b.uuid("a"), b.name("b")))
+	b.device("c", "0 8 zero")
+	b.ok("remove", b.c.Remove(b.ctx, b.uuid("a")))
+	b.ok("settle", b.c.Settle(b.ctx))
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	if err := b.c.Settle(ctx); err != nil {
+		b.is("settle", err, context.Canceled)
 	}
 }
 
