@@ -2,6 +2,8 @@ package dmtest
 
 import (
 	"bytes"
+	"context"
+	"time"
 
 	"cowhand/dmcore"
 )
@@ -12,6 +14,7 @@ var suspension = map[string]func(*bench){
 	"ResumeSwapsUnasked":    resumeSwapsUnasked,
 	"ResumeWithoutTable":    resumeWithoutTable,
 	"SuspendNestedReleases": suspendNestedReleases,
+	"SuspendEndsWithCtx":    suspendEndsWithCtx,
 }
 
 // suspendQueues: I/O of a suspended device ends only after the resume, and goes
@@ -120,13 +123,57 @@ func suspendNestedReleases(b *bench) {
 	b.suspend("low")
 	done := make(chan error, 1)
 	go func() { done <- second(h.ReadAt(make([]byte, 512), 0)) }()
-	if b.Queued != nil {
-		b.until("the read waits below", func() bool { return b.Queued(b.name("low")) == 1 })
-	}
+	b.waitsBelow("high", "low")
 	suspended := make(chan error, 1)
 	go func() { suspended <- b.c.Suspend(b.ctx, b.uuid("high"), dmcore.SuspendOptions{}) }()
 	b.resume("low")
 	b.ok("read", <-done)
 	b.ok("suspend", <-suspended)
 	b.resume("high")
+}
+
+// suspendEndsWithCtx: a suspend that waits for I/O which does not end is given
+// up, and the device goes on.
+func suspendEndsWithCtx(b *bench) {
+	low := b.device("low", "0 64 zero")
+	b.device("high", "0 64 linear %s 0", low)
+	h := b.open("high")
+	b.suspend("low")
+	done := make(chan error, 1)
+	go func() { done <- second(h.ReadAt(make([]byte, 512), 0)) }()
+	b.waitsBelow("high", "low")
+	b.is("suspend", b.trySuspend("high"), context.DeadlineExceeded)
+	if b.info("high").Suspended {
+		b.Error("the device is suspended")
+	}
+	b.resume("low")
+	b.ok("read", <-done)
+	b.suspend("high")
+	b.resume("high")
+}
+
+// waitsBelow returns when I/O of a device waits in the one below, which is
+// suspended. Where nobody can be asked, a suspend of the upper one tells: it
+// waits too.
+func (b *bench) waitsBelow(high, low string) {
+	b.Helper()
+	b.until("I/O waits below", func() bool {
+		if b.Queued != nil {
+			return b.Queued(b.name(low)) > 0
+		}
+		err := b.trySuspend(high)
+		if err == nil {
+			b.resume(high) // it came too early
+			return false
+		}
+		b.is("suspend", err, context.DeadlineExceeded)
+		return true
+	})
+}
+
+// trySuspend does not wait long.
+func (b *bench) trySuspend(short string) error {
+	ctx, cancel := context.WithTimeout(b.ctx, 100*time.Millisecond)
+	defer cancel()
+	return b.c.Suspend(ctx, b.uuid(short), dmcore.SuspendOptions{})
 }
