@@ -31,13 +31,34 @@ type Lab struct {
 // Run runs the suite. lab is called for each test; the devices a test makes are
 // removed when it ends.
 func Run(t *testing.T, lab func(t *testing.T) Lab) {
-	for _, group := range []map[string]func(*bench){commands, inOut, suspension, snapshots, merges} {
-		for name, test := range group {
-			t.Run(name, func(t *testing.T) {
-				l := lab(t)
-				newBench(t, l, test)
-			})
-		}
+	for _, group := range []func(*testing.T, func(*testing.T) Lab){Commands, InOut, Suspension, Snapshots, Merges} {
+		group(t, lab)
+	}
+}
+
+// The parts of the suite, for machines on which each takes its time.
+
+// Commands are about names, tables and what is told of devices.
+func Commands(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, commands) }
+
+// InOut is about reading and writing.
+func InOut(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, inOut) }
+
+// Suspension is about I/O that waits.
+func Suspension(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, suspension) }
+
+// Snapshots are about snapshots and their origins.
+func Snapshots(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, snapshots) }
+
+// Merges are about snapshots on their way back into their origins.
+func Merges(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, merges) }
+
+func run(t *testing.T, lab func(t *testing.T) Lab, group map[string]func(*bench)) {
+	for name, test := range group {
+		t.Run(name, func(t *testing.T) {
+			l := lab(t)
+			newBench(t, l, test)
+		})
 	}
 }
 
