@@ -153,7 +153,7 @@ func newQEMU(dir, file string) *process {
 }
 
 func newNBDKit(dir, file string) *process {
-	return &process{dir: dir, file: file,
+	return &process{dir: dir, file: file, lazy: true,
 		raw: func(socket, file string) []string { return []string{"nbdkit", "-f", "-U", socket, "file", file} },
 		over: func(socket, file string) []string {
 			return []string{"nbdkit", "-f", "-U", socket, "--filter=cow", "file", file}
