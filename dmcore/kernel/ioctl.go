@@ -3,8 +3,6 @@ package kernel
 import (
 	"context"
 	"os"
-	"runtime"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -78,37 +76,4 @@ func once(f *os.File, q *call, room int) (*answer, error) {
 func ioctl(fd, num uintptr, b []byte) unix.Errno {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, num, uintptr(unsafe.Pointer(&b[0])))
 	return errno
-}
-
-// interruptible calls f until it gives something else than EINTR. When ctx ends
-// the thread it runs on gets a signal, again and again, because one that comes
-// before the system call began interrupts nothing. SIGURG is the signal that
-// the Go runtime itself sends to its threads; to a program it means nothing.
-func interruptible(ctx context.Context, f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	tid := unix.Gettid()
-	done := make(chan struct{})
-	defer close(done)
-	defer context.AfterFunc(ctx, func() {
-		again := time.NewTicker(10 * time.Millisecond)
-		defer again.Stop()
-		for {
-			unix.Tgkill(unix.Getpid(), tid, unix.SIGURG)
-			select {
-			case <-done:
-				return
-			case <-again.C:
-			}
-		}
-	})()
-	for {
-		err := f()
-		if err != unix.EINTR {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
 }
