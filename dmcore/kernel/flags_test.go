@@ -1,0 +1,40 @@
+package kernel
+
+import (
+	"testing"
+
+	"cowhand/dmcore"
+)
+
+// The values are those seen of lvm2 2.03.16.
+func TestUdevFlags(t *testing.T) {
+	lv := dmcore.BuildUUID("iql4DZL9viOg2HPoLshWl7hgwImwasz0", "LnYuBwgdW8yYrLm3nqRKbEBF3Xb4V9cK", "")
+	for _, c := range []struct {
+		uuid   dmcore.UUID
+		target string
+		want   uint16
+	}{
+		{lv, "linear", 0x0060},
+		{lv, "striped", 0x0060},
+		{lv, "snapshot-origin", 0x0060},
+		{lv, "snapshot-merge", 0x0060},
+		{lv, "thin", 0x0060},
+		{lv, "", 0x0060},
+		{lv, "snapshot", 0x0070},
+		{lv, "error", 0x007e}, // what merging leaves
+		{lv + "-real", "linear", 0x006e},
+		{lv + "-cow", "linear", 0x007e},
+		{lv + "-tmeta", "linear", 0x006e},
+		{lv + "-tdata", "linear", 0x006e},
+		{lv + "-tpool", "thin-pool", 0x006e},
+		{lv + "-pool", "linear", 0x006e},
+		{lv + "-real", "error", 0x006e},
+		{"mpath-360000000", "multipath", 0x0040},
+		{"", "linear", 0x0040},
+		{"", "snapshot", 0x0040},
+	} {
+		if got := udevFlags(c.uuid, c.target); got != c.want {
+			t.Errorf("%s with %s: %#04x, want %#04x", c.uuid, c.target, got, c.want)
+		}
+	}
+}
