@@ -13,6 +13,7 @@ type LVState struct {
 	Exists   bool                   // there is such a device
 	Info     dmcore.Info            // if it exists
 	Snapshot *dmcore.SnapshotStatus // of a snapshot, or of an origin that is being merged into
+	Thin     *ThinState             // of a thin pool or a thin volume
 }
 
 // SegType is the type of the volume's segments as lvs names it: the first one's,
@@ -28,10 +29,14 @@ func (lv *LV) SegType() string {
 	return strings.TrimSuffix(s.Type, flagCrop)
 }
 
-// DataPercent is how full a snapshot is or, of an origin, how much is still to
-// be merged into it; ok is false where lvs prints nothing.
+// DataPercent is how full a snapshot or thin pool is, how much of a thin volume is
+// mapped or, of an origin, how much is still to be merged into it; ok is false
+// where lvs prints nothing.
 func (st LVState) DataPercent() (percent float64, ok bool) {
-	if st.Snapshot == nil || st.Snapshot.State == dmcore.MergeFailed {
+	if st.Snapshot == nil {
+		return st.Thin.DataPercent()
+	}
+	if st.Snapshot.State == dmcore.MergeFailed {
 		return 0, false
 	}
 	return st.Snapshot.Percent(), true
@@ -57,22 +62,26 @@ func (vg *VG) attr(links *links, lv *LV, st LVState) string {
 	k, isCOW := links.byCOW[lv.Name]
 	isOrigin := len(links.byOrigin[lv.Name]) > 0
 	_, intoIt := links.merging(lv.Name)
+	thinOrigin := len(links.thin.external[lv.Name]) > 0
+	thinInto := links.thin.merge[lv.Name] != nil
 
 	a := []byte("----------")
-	a[0] = vg.attrType(lv)
-	a[6] = attrTarget(lv)
+	a[0] = vg.attrType(lv, links)
 	switch {
-	case isOrigin && intoIt:
-		a[0], a[6] = 'O', 's'
-	case isOrigin:
-		a[0], a[6] = 'o', 's'
+	case (isOrigin || thinOrigin) && (intoIt || thinInto):
+		a[0] = 'O'
+	case isOrigin || thinOrigin:
+		a[0] = 'o'
 	case isCOW && k.seg.Merging:
-		a[0], a[6] = 'S', 's'
+		a[0] = 'S'
 	case isCOW:
-		a[0], a[6] = 's', 's'
+		a[0] = 's'
+	}
+	if a[6] = attrTarget(lv); (isOrigin || isCOW) && a[6] == '-' {
+		a[6] = 's'
 	}
 	a[1] = 'r'
-	if lv.Writable() {
+	if lv.Writable() && !thinOrigin {
 		a[1] = 'w'
 	}
 	if a[2] = 'i'; lv.allocation != "" && lv.allocation != "inherit" {
@@ -99,10 +108,8 @@ func (vg *VG) attr(links *links, lv *LV, st LVState) string {
 	if vg.zeroes(lv) {
 		a[7] = 'z'
 	}
-	if vg.missing(lv) != nil {
-		a[8] = 'p'
-	}
-	if slices.Contains(lv.Flags, "ACTIVATION_SKIP") {
+	a[8] = vg.attrHealth(lv, links, st)
+	if lv.SkipsActivation() {
 		a[9] = 'k'
 	}
 	return string(a)
@@ -117,6 +124,12 @@ func attrState(st LVState, snapshot bool) byte {
 		c = 'a'
 	case st.Info.Inactive:
 		c = 'i'
+	}
+	if st.Thin != nil && st.Thin.Pool != nil && st.Thin.Pool.NeedsCheck {
+		if st.Info.Suspended {
+			return 'C'
+		}
+		return 'c'
 	}
 	if !st.Info.Live || st.Snapshot == nil {
 		return c
@@ -138,12 +151,43 @@ func attrState(st LVState, snapshot bool) byte {
 	return c
 }
 
-// attrType is the type of a volume that is neither origin nor snapshot.
-func (vg *VG) attrType(lv *LV) byte {
+// attrHealth is what is wrong with a volume, as far as it is told.
+func (vg *VG) attrHealth(lv *LV, links *links, st LVState) byte {
+	partial := vg.missing(lv) != nil
+	if lv.Thin() != nil || lv.ThinPool() != nil {
+		below, _ := vg.stack(lv, links)
+		partial = slices.ContainsFunc(below, func(lv *LV) bool { return vg.missing(lv) != nil })
+	}
+	switch {
+	case partial:
+		return 'p'
+	case st.Thin.failed():
+		return 'F'
+	case st.Thin == nil || st.Thin.Pool == nil:
+		return '-'
+	case st.Thin.Pool.Mode == dmcore.ThinPoolOutOfDataSpace:
+		return 'D'
+	case st.Thin.Pool.Mode == dmcore.ThinPoolReadOnly:
+		return 'M'
+	}
+	return '-'
+}
+
+// attrType is the type of a volume that is neither origin nor thick snapshot.
+func (vg *VG) attrType(lv *LV, links *links) byte {
 	hidden := !lv.Visible()
+	own := links.own(lv)
 	switch {
 	case slices.Contains(lv.Status, "PVMOVE"):
 		return 'p'
+	case own == layerTMeta:
+		return 'e'
+	case own == layerTData:
+		return 'T'
+	case links.thin.merge[lv.Name] != nil:
+		return 'O'
+	case lv.Thin() != nil && lv.Thin().Merge != "":
+		return 'S'
 	case hidden && (strings.HasSuffix(lv.Name, "_tmeta") || strings.HasSuffix(lv.Name, "_cmeta") || strings.Contains(lv.Name, "_pmspare")):
 		return 'e'
 	case hidden && strings.HasSuffix(lv.Name, "_tdata"):

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// lvmAbsent are the columns of LVM2 about what there is none of here: pools,
+// lvmAbsent are the columns of LVM2 about what there is none of here:
 // caches, RAID, VDO, history. Scripts ask for them, and get nothing.
 //
 //	name|title|width
@@ -14,16 +14,12 @@ const (
 	lvmAbsentOfVolumes = `
 lv_initial_image_sync|InitImgSyn|10
 lv_image_synced|ImgSynced|10
-lv_when_full|WhenFull|15
 lv_lockargs|LLockArgs|0
 lv_time_removed|RTime|26
 lv_historical|Historical|0
 convert_lv_uuid|Convert UUID|38
-data_lv_uuid|Data UUID|38
-metadata_lv_uuid|Meta UUID|38
 mirror_log_uuid|Log UUID|38
 move_pv_uuid|Move UUID|38
-pool_lv_uuid|Pool UUID|38
 raid_mismatch_count|Mismatches|0
 raid_sync_action|SyncAction|0
 raid_write_behind|WBehind|0
@@ -41,7 +37,6 @@ cache_write_misses|CacheWriteMisses|16
 kernel_cache_settings|KCacheSettings|18
 kernel_cache_policy|KCachePolicy|18
 kernel_metadata_format|KMFmt|0
-kernel_discards|KDiscards|0
 vdo_operating_mode|VDOOperatingMode|0
 vdo_compression_state|VDOCompressionState|0
 vdo_index_state|VDOIndexState|0
@@ -114,7 +109,6 @@ func lvmAbsentColumns() []lvmColumn {
 			lvmCount(lvmOfLV, "raidintegrityblocksize", "IntegBlkSize", 0, same(-1)),
 			lvmCount(lvmOfLV, "writecache_block_size", "WCacheBlkSize", 0, same(-1)),
 			lvmCount(lvmOfSegment, "data_copies", "#Cpy", 0, same(1)),
-			lvmText(lvmOfSegment, "zero", "Zero", 7, func(*lvmRow) string { return "unknown" }),
 			lvmLength(lvmOfPV, "pv_ba_start", "BA Start", zero),
 			lvmLength(lvmOfPV, "pv_ba_size", "BA Size", zero),
 			lvmFlag(lvmOfVG, "vg_autoactivation", "AutoAct", "enabled", 0, func(r *lvmRow) bool {

@@ -31,6 +31,7 @@ type lvmGroup struct {
 	byOrigin map[string][]*lvm.Segment
 	shown    map[string]bool
 	helpers  map[string]bool
+	thinOf   map[string][]string    // thin snapshots of a volume, or what reads from it, by name
 	free     map[string]lvm.Extents // by physical volume
 	allFree  lvm.Extents
 	devs     []lvm.Volume
@@ -38,13 +39,18 @@ type lvmGroup struct {
 
 func newLVMGroup(vg *lvm.VG, pvs []lvm.Volume, states map[string]lvm.LVState) *lvmGroup {
 	g := &lvmGroup{VG: vg, states: states, attrs: vg.Attrs(states), byName: map[string]*lvm.LV{}, byCOW: map[string]*lvm.Segment{}, byOrigin: map[string][]*lvm.Segment{}, shown: map[string]bool{},
-		helpers: map[string]bool{}, free: map[string]lvm.Extents{}}
+		helpers: map[string]bool{}, thinOf: map[string][]string{}, free: map[string]lvm.Extents{}}
 	for _, lv := range vg.LVs {
 		g.byName[lv.Name] = lv
 		for _, s := range lv.Segments {
 			if s.COW != "" {
 				g.byCOW[s.COW], g.helpers[lv.Name] = s, true
 				g.byOrigin[s.Origin] = append(g.byOrigin[s.Origin], s)
+			}
+		}
+		if t := lv.Thin(); t != nil {
+			if of := thinOrigin(t); of != "" {
+				g.thinOf[of] = append(g.thinOf[of], lv.Name)
 			}
 		}
 	}
@@ -70,6 +76,9 @@ func (g *lvmGroup) LV(name string) *lvm.LV { return g.byName[name] }
 func (g *lvmGroup) origin(lv *lvm.LV) string {
 	if s := g.byCOW[lv.Name]; s != nil {
 		return s.Origin
+	}
+	if t := lv.Thin(); t != nil {
+		return thinOrigin(t)
 	}
 	return ""
 }
@@ -150,6 +159,17 @@ func lvmPart(name, title string, width int, f func(*lvmRow) (float64, bool)) lvm
 }
 
 func bytesOf(s dmcore.Sectors) uint64 { return uint64(s.Bytes()) }
+
+// lvmMaybe is a lvmCount of what not everything has.
+func lvmMaybe(need lvmNeed, name, title string, f func(*lvmRow) (int64, bool)) lvmColumn {
+	return lvmColumn{name, title, true, 0, need, func(r *lvmRow) lvmCell {
+		n, ok := f(r)
+		if !ok {
+			return lvmCell{number: -1, isNum: true}
+		}
+		return lvmCell{text: fmt.Sprint(n), number: float64(n), isNum: true}
+	}}
+}
 
 // lvmWhere has columns show nothing of rows that are not about their thing.
 func lvmWhere(columns []lvmColumn, is func(*lvmRow) bool) []lvmColumn {

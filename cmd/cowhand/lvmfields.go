@@ -18,13 +18,6 @@ func lvmVolumeColumns() []lvmColumn {
 		return r.lv.Name
 	}
 	none := func(*lvmRow) string { return "" }
-	descendants := func(r *lvmRow) string {
-		var names []string
-		for _, s := range r.group.byOrigin[r.lv.Name] {
-			names = append(names, s.COW)
-		}
-		return strings.Join(names, ",")
-	}
 	percent := func(r *lvmRow) (float64, bool) { return r.state.DataPercent() }
 	columns := []lvmColumn{
 		lvmText(of, "lv_uuid", "LV UUID", 38, func(r *lvmRow) string { return r.lv.ID.Dashed() }),
@@ -40,7 +33,7 @@ func lvmVolumeColumns() []lvmColumn {
 			return "/dev/mapper/" + string(dmcore.BuildName(r.group.Name, r.lv.Name, ""))
 		}),
 		lvmText(of, "lv_parent", "Parent", 0, none),
-		lvmText(of, "lv_layout", "Layout", 10, func(r *lvmRow) string { return r.lv.SegType() }),
+		lvmText(of, "lv_layout", "Layout", 10, lvLayout),
 		lvmText(of, "lv_role", "Role", 10, lvRole),
 		lvmFlag(of, "lv_merging", "Merging", "merging", 10, func(r *lvmRow) bool {
 			s := r.group.byCOW[r.lv.Name]
@@ -67,7 +60,7 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmCount(of, "lv_minor", "Min", 0, func(*lvmRow) int64 { return -1 }),
 		{"lv_read_ahead", "Rahead", true, 0, of, func(*lvmRow) lvmCell { return lvmCell{text: "auto", isNum: true} }},
 		lvmLength(of, "lv_size", "LSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Size(r.lv)) }),
-		lvmText(of, "lv_metadata_size", "MSize", 0, none),
+		lvmMetadataSize(),
 		lvmCount(of, "seg_count", "#Seg", 0, func(r *lvmRow) int64 { return int64(len(r.lv.Segments)) }),
 		lvmText(of, "origin", "Origin", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
 		lvmText(of, "origin_uuid", "Origin UUID", 38, func(r *lvmRow) string {
@@ -78,6 +71,9 @@ func lvmVolumeColumns() []lvmColumn {
 		}),
 		{"origin_size", "OSize", true, 0, of, func(r *lvmRow) lvmCell {
 			lv := r.group.LV(r.group.origin(r.lv))
+			if t := r.lv.Thin(); t != nil && t.Origin != "" {
+				lv = nil // it is as large as the snapshot
+			}
 			if lv == nil && len(r.group.byOrigin[r.lv.Name]) > 0 {
 				lv = r.lv
 			}
@@ -87,16 +83,16 @@ func lvmVolumeColumns() []lvmColumn {
 			n := bytesOf(r.group.Size(lv))
 			return lvmCell{text: r.units.String(n), number: float64(n), isNum: true}
 		}},
-		lvmText(of, "lv_ancestors", "Ancestors", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
-		lvmText(of, "lv_full_ancestors", "FAncestors", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
-		lvmText(of, "lv_descendants", "Descendants", 0, descendants),
-		lvmText(of, "lv_full_descendants", "FDescendants", 0, descendants),
+		lvmText(of, "lv_ancestors", "Ancestors", 0, lvAncestors),
+		lvmText(of, "lv_full_ancestors", "FAncestors", 0, lvAncestors),
+		lvmText(of, "lv_descendants", "Descendants", 0, lvDescendants),
+		lvmText(of, "lv_full_descendants", "FDescendants", 0, lvDescendants),
 		lvmText(of, "move_pv", "Move", 0, none),
 		lvmText(of, "convert_lv", "Convert", 0, none),
 		lvmText(of, "mirror_log", "Log", 0, none),
-		lvmText(of, "data_lv", "Data", 0, none),
-		lvmText(of, "metadata_lv", "Meta", 0, none),
-		lvmText(of, "pool_lv", "Pool", 0, none),
+		lvmText(of, "data_lv", "Data", 0, thinPart(thinData).name),
+		lvmText(of, "metadata_lv", "Meta", 0, thinPart(thinMetadata).name),
+		lvmText(of, "pool_lv", "Pool", 0, thinPart(thinPool).name),
 		lvmTags(of, "lv_tags", "LV Tags", func(r *lvmRow) []string { return r.lv.Tags }),
 		lvmText(of, "lv_profile", "LProfile", 0, none),
 		{"lv_time", "CTime", false, 26, of, func(r *lvmRow) lvmCell {
@@ -107,10 +103,11 @@ func lvmVolumeColumns() []lvmColumn {
 		}},
 		lvmText(of, "lv_host", "Host", 10, func(r *lvmRow) string { return r.lv.CreationHost }),
 		lvmText(of, "lv_modules", "Modules", 0, func(r *lvmRow) string {
+			var modules []string
 			if r.group.byCOW[r.lv.Name] != nil || len(r.group.byOrigin[r.lv.Name]) > 0 {
-				return "snapshot"
+				modules = append(modules, "snapshot")
 			}
-			return ""
+			return strings.Join(append(modules, thinModules(r.lv)...), ",")
 		}),
 		lvmCount(of, "lv_kernel_major", "KMaj", 0, func(r *lvmRow) int64 {
 			if !r.state.Exists || r.state.Info.Dev.Major == kernelOwn {
@@ -128,9 +125,9 @@ func lvmVolumeColumns() []lvmColumn {
 			switch {
 			case !r.lv.Writable():
 				return "read-only"
-			case !r.state.Known:
+			case !r.state.Known || !r.state.Exists:
 				return "unknown"
-			case r.state.Exists && r.state.Info.ReadOnly:
+			case r.state.Info.ReadOnly || inUse(r.lv.ThinPool()):
 				return "read-only-override"
 			}
 			return "writeable"
@@ -141,16 +138,18 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmLive("lv_device_open", "DevOpen", "open", 10, func(r *lvmRow) bool { return r.state.Exists && r.state.Info.OpenCount > 0 }),
 		lvmPart("data_percent", "Data%", 6, percent),
 		lvmPart("snap_percent", "Snap%", 6, percent),
-		lvmText(of, "metadata_percent", "Meta%", 6, none),
+		lvmPart("metadata_percent", "Meta%", 6, func(r *lvmRow) (float64, bool) { return r.state.Thin.MetadataPercent() }),
 		lvmText(of, "copy_percent", "Cpy%Sync", 8, none),
 		lvmText(of, "sync_percent", "Cpy%Sync", 8, none),
 		lvmText(of, "lv_health_status", "Health", 15, func(r *lvmRow) string {
 			if r.group.attrs[r.lv.Name][8] == 'p' {
 				return "partial"
 			}
-			return ""
+			return thinHealth(r)
 		}),
-		lvmLive("lv_check_needed", "CheckNeeded", "check needed", 15, func(*lvmRow) bool { return false }),
+		lvmLive("lv_check_needed", "CheckNeeded", "check needed", 15, func(r *lvmRow) bool {
+			return r.state.Thin != nil && r.state.Thin.Pool != nil && r.state.Thin.Pool.NeedsCheck
+		}),
 		lvmLive("lv_merge_failed", "MergeFailed", "merge failed", 15, func(r *lvmRow) bool {
 			return r.state.Snapshot != nil && r.state.Snapshot.State == dmcore.MergeFailed
 		}),
@@ -159,27 +158,11 @@ func lvmVolumeColumns() []lvmColumn {
 		}),
 		lvmText(of, "lv_attr", "Attr", 10, func(r *lvmRow) string { return r.group.attrs[r.lv.Name] }),
 	}
+	columns = append(columns, lvmThinColumns()...)
 	return lvmWhere(columns, func(r *lvmRow) bool { return r.lv != nil })
 }
 
 // lvTime is when a volume was made, in the time zone of who looks.
 func lvTime(lv *lvm.LV) string {
 	return lv.CreationTime.Local().Format("2006-01-02 15:04:05 -0700")
-}
-
-func lvRole(r *lvmRow) string {
-	role := "public"
-	if !r.group.shown[r.lv.Name] && r.group.byCOW[r.lv.Name] == nil {
-		role = "private"
-	}
-	switch n := len(r.group.byOrigin[r.lv.Name]); {
-	case n > 1:
-		role += ",origin,thickorigin,multithickorigin"
-	case n == 1:
-		role += ",origin,thickorigin"
-	}
-	if r.group.byCOW[r.lv.Name] != nil {
-		role += ",snapshot,thicksnapshot"
-	}
-	return role
 }

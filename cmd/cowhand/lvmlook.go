@@ -69,18 +69,26 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 		}
 		states := map[string]lvm.LVState{}
 		var live map[string]lvm.State
+		var thin map[string]lvm.LVState
 		if infos != nil {
 			if live, err = e.States(ctx, g.VG); err != nil {
 				return nil, err
 			}
+			if thin, err = e.ThinStates(ctx, g.VG, infos); err != nil {
+				return nil, err
+			}
 		}
 		for _, lv := range g.VG.LVs {
-			uuid := dmcore.BuildUUID(string(g.VG.ID), string(lv.ID), "")
+			uuid := g.VG.DeviceUUID(lv)
 			info, exists := infos[uuid]
 			if kernel[uuid] { // that much is known of it
 				info, exists = dmcore.Info{UUID: uuid, Live: true, Dev: dmcore.DevNo{Major: kernelOwn}}, true
 			}
-			states[lv.Name] = lvm.LVState{Known: known, Exists: exists, Info: info, Snapshot: live[lv.Name].Snapshot}
+			st := lvm.LVState{Known: known, Exists: exists, Info: info, Snapshot: live[lv.Name].Snapshot}
+			if of, ok := thin[lv.Name]; ok && !kernel[uuid] {
+				st.Exists, st.Info, st.Thin = of.Exists, of.Info, of.Thin
+			}
+			states[lv.Name] = st
 		}
 		look.groups = append(look.groups, newLVMGroup(g.VG, listing.PVs, states))
 	}

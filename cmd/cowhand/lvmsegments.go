@@ -24,8 +24,8 @@ func lvmSegmentColumns() []lvmColumn {
 	}
 	return lvmWhere([]lvmColumn{
 		lvmText(of, "segtype", "Type", 0, func(r *lvmRow) string { return segType(r.seg) }),
-		lvmCount(of, "stripes", "#Str", 0, func(r *lvmRow) int64 { return int64(len(r.seg.Stripes)) }),
-		lvmCount(of, "data_stripes", "#DStr", 0, func(r *lvmRow) int64 { return int64(len(r.seg.Stripes)) }),
+		lvmCount(of, "stripes", "#Str", 0, segAreas),
+		lvmCount(of, "data_stripes", "#DStr", 0, segAreas),
 		lvmLength(of, "stripe_size", "Stripe", func(r *lvmRow) uint64 { return bytesOf(r.seg.StripeSize) }),
 		lvmLength(of, "region_size", "Region", func(*lvmRow) uint64 { return 0 }),
 		lvmLength(of, "chunk_size", "Chunk", func(r *lvmRow) uint64 {
@@ -35,12 +35,47 @@ func lvmSegmentColumns() []lvmColumn {
 			if s := r.group.byCOW[r.lv.Name]; s != nil {
 				return bytesOf(s.ChunkSize)
 			}
+			if r.seg.ThinPool != nil {
+				return bytesOf(r.seg.ChunkSize)
+			}
 			return 0
 		}),
-		lvmText(of, "thin_count", "#Thins", 0, none),
-		lvmText(of, "discards", "Discards", 0, none),
-		lvmText(of, "transaction_id", "TransId", 0, none),
-		lvmText(of, "thin_id", "ThId", 0, none),
+		lvmMaybe(of, "thin_count", "#Thins", func(r *lvmRow) (int64, bool) {
+			if r.seg.ThinPool == nil {
+				return 0, false
+			}
+			return int64(len(r.group.ThinVolumes(r.lv.Name))), true
+		}),
+		lvmText(of, "discards", "Discards", 0, func(r *lvmRow) string {
+			if p := poolOf(r); p != nil {
+				return p.Discards
+			}
+			return ""
+		}),
+		lvmText(of, "zero", "Zero", 7, func(r *lvmRow) string {
+			switch p := poolOf(r); {
+			case p == nil:
+				return "unknown"
+			case p.Zero:
+				return "zero"
+			}
+			return ""
+		}),
+		lvmMaybe(of, "transaction_id", "TransId", func(r *lvmRow) (int64, bool) {
+			switch {
+			case r.seg.ThinPool != nil:
+				return int64(r.seg.ThinPool.TransactionID), true
+			case r.seg.Thin != nil:
+				return int64(r.seg.Thin.TransactionID), true
+			}
+			return 0, false
+		}),
+		lvmMaybe(of, "thin_id", "ThId", func(r *lvmRow) (int64, bool) {
+			if r.seg.Thin == nil {
+				return 0, false
+			}
+			return int64(r.seg.Thin.DeviceID), true
+		}),
 		lvmLength(of, "seg_start", "Start", func(r *lvmRow) uint64 { return bytesOf(r.group.Sectors(r.seg.Start)) }),
 		lvmCount(of, "seg_start_pe", "Start", 0, func(r *lvmRow) int64 { return int64(r.seg.Start) }),
 		lvmLength(of, "seg_size", "SSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Sectors(r.seg.Count)) }),
@@ -53,6 +88,9 @@ func lvmSegmentColumns() []lvmColumn {
 			for _, a := range r.seg.Stripes {
 				list = append(list, fmt.Sprintf("%s(%d)", pvDevice(r.group, a.PV), a.Start))
 			}
+			if p := r.seg.ThinPool; p != nil {
+				list = append(list, p.Data+"(0)")
+			}
 			return strings.Join(list, ",")
 		}),
 		lvmText(of, "metadata_devices", "Metadata Devs", 0, none),
@@ -64,6 +102,9 @@ func lvmSegmentColumns() []lvmColumn {
 func segType(s *lvm.Segment) string {
 	if s.Type == "striped" && len(s.Stripes) == 1 {
 		return "linear"
+	}
+	if s.ThinPool != nil { // without the flags that are glued to it
+		return "thin-pool"
 	}
 	return s.Type
 }
