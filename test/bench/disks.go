@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,8 +17,15 @@ import (
 type row struct {
 	name    string
 	load    load
-	figures [3]figure // cowhand, qemu-nbd, nbdkit
+	first   bool          // it makes exceptions
+	figures [peers]figure // cowhand, qemu-nbd, nbdkit
+	durable figure        // of the peer that promises as much
 }
+
+const (
+	peers   = 3 // how many are compared, cowhand among them
+	durably = "qemu-nbd durable"
+)
 
 // The three kinds of disk, and what stands for the peers' in their place.
 const (
@@ -64,16 +73,16 @@ func parts(size int64) []part {
 			part{kind, []*row{
 				{name: "4K random read, untouched", load: some(40000)},
 				{name: "4K random read, untouched, depth 1", load: lone(some(8000))},
-				{name: "4K random write, first touch", load: touch},
+				{name: "4K random write, first touch", first: true, load: touch},
 				{name: "4K random write, touched before", load: again},
 				{name: "4K random read, touched", load: read},
 			}},
 			part{kind, []*row{
-				{name: "4K random write, first touch, depth 1", load: load{write: true, block: small, depth: 1, at: first}},
+				{name: "4K random write, first touch, depth 1", first: true, load: writing(lone(load{block: small, at: first}))},
 			}},
 			part{kind, []*row{
 				{name: "1M sequential read, untouched", load: order(512)},
-				{name: "1M sequential write, first touch", load: writing(order(128))},
+				{name: "1M sequential write, first touch", first: true, load: writing(order(128))},
 				{name: "1M sequential write, touched before", load: writing(order(128))},
 				{name: "1M sequential read, touched", load: order(128)},
 			}})
@@ -84,7 +93,7 @@ func parts(size int64) []part {
 // disks measures and prints the rows over NBD.
 func disks(ctx context.Context, o options, dir string) (err error) {
 	names := []string{"cowhand", "qemu-nbd", "nbdkit"}
-	for _, name := range names {
+	for _, name := range append(slices.Clone(names), durably) {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 			return err
 		}
@@ -94,9 +103,10 @@ func disks(ctx context.Context, o options, dir string) (err error) {
 		return err
 	}
 	ours, err := newCowhand(ctx, filepath.Join(dir, "cowhand"), o.program, o.size)
-	servers := [3]server{ours}
+	servers := [peers]server{ours}
+	var durable server
 	defer func() {
-		for _, s := range servers {
+		for _, s := range append(servers[:], durable) {
 			if s != nil {
 				err = errors.Join(err, s.stop())
 			}
@@ -110,29 +120,52 @@ func disks(ctx context.Context, o options, dir string) (err error) {
 			servers[i+1] = make(filepath.Join(dir, names[i+1]), file)
 		}
 	}
+	if servers[1] != nil {
+		durable = newDurableQEMU(filepath.Join(dir, durably), file)
+	}
 	if err := fill(ctx, ours, o.size); err != nil {
 		return err
 	}
 	all := parts(o.size)
+	var disk floor
 	for range o.rounds {
+		if err := disk.measure(dir); err != nil {
+			return fmt.Errorf("the disk itself: %w", err)
+		}
 		for i, p := range all {
 			for who, s := range servers {
 				// What an overlay costs the peers was measured with the origin.
 				if s == nil || who > 0 && p.kind == kindSnapshot {
 					continue
 				}
-				if err := measure(ctx, dir, s, p, who); err != nil {
+				into := func(r *row) *figure { return &r.figures[who] }
+				if err := measure(ctx, dir, s, p, into); err != nil {
 					return fmt.Errorf("%s: part %d: %w", names[who], i, err)
+				}
+			}
+			if first := p.firsts(); durable != nil && p.kind == kindOrigin && len(first.rows) > 0 {
+				into := func(r *row) *figure { return &r.durable }
+				if err := measure(ctx, dir, durable, first, into); err != nil {
+					return fmt.Errorf("%s: part %d: %w", durably, i, err)
 				}
 			}
 		}
 	}
 	share(all)
-	return printDisks(all)
+	if err := printDisks(all); err != nil {
+		return err
+	}
+	disk.print()
+	return nil
 }
 
-// measure goes through the rows of a part once.
-func measure(ctx context.Context, dir string, s server, p part, who int) error {
+// firsts is the part with none but the rows that make exceptions.
+func (p part) firsts() part {
+	return part{p.kind, slices.DeleteFunc(slices.Clone(p.rows), func(r *row) bool { return !r.first })}
+}
+
+// measure goes through the rows of a part once, and adds to the figure of each that into tells.
+func measure(ctx context.Context, dir string, s server, p part, into func(*row) *figure) error {
 	var at place
 	var err error
 	if p.kind == kindPlain {
@@ -164,7 +197,8 @@ func measure(ctx context.Context, dir string, s server, p part, who int) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", r.name, err), c.close())
 		}
-		r.figures[who] = append(r.figures[who], r.load.speed(d))
+		f := into(r)
+		*f = append(*f, r.load.speed(d))
 	}
 	return c.close()
 }
@@ -193,6 +227,7 @@ func share(all []part) {
 		case kindSnapshot:
 			for _, r := range p.rows {
 				copy(r.figures[1:], origins[0].figures[1:])
+				r.durable = origins[0].durable
 				origins = origins[1:]
 			}
 		}
@@ -202,13 +237,26 @@ func share(all []part) {
 func printDisks(all []part) error {
 	for kind := range kinds {
 		fmt.Printf("\nDisks over NBD: %s\n\n", headings[kind])
-		t := newPage("row", "cowhand", "qemu-nbd", "nbdkit", "ratio")
+		columns := []string{"row", "cowhand", "qemu-nbd", "nbdkit", "ratio"}
+		if kind != kindPlain {
+			columns = append(columns, durably, "ratio to that")
+		}
+		t := newPage(columns...)
 		for _, p := range all {
 			if p.kind != kind {
 				continue
 			}
 			for _, r := range p.rows {
-				t.row(r.name, r.say(0), r.say(1), r.say(2), ratio(r.figures[0], r.figures[1:]...))
+				cells := []string{r.name}
+				for _, f := range r.figures {
+					cells = append(cells, r.say(f))
+				}
+				cells = append(cells, ratio(r.figures[0], r.figures[1:]...))
+				if r.first {
+					like, _, _ := strings.Cut(ratio(r.figures[0], r.durable), " ")
+					cells = append(cells, r.say(r.durable), like)
+				}
+				t.row(cells...)
 			}
 		}
 		if err := t.print(); err != nil {
@@ -218,14 +266,17 @@ func printDisks(all []part) error {
 	fmt.Print(`
 4K rows in thousands a second, 32 in flight unless said otherwise; 1M rows in MiB a second, 8 in flight. Write rows
 last until the flush at their end is answered; nbdkit's overlay, whose flush does nothing, is synced from outside
-instead. First-touch rows copy on write: cowhand 4 KiB chunks, the peers 64 KiB.
+instead. First-touch rows copy on write: cowhand 4 KiB chunks, the peers 64 KiB. cowhand answers
+them when the old contents, or the snapshot's new ones, and their exception are durable; the peers promise nothing
+before a flush. "durable" is qemu-nbd with --cache=writethrough, which answers a write when it is durable; it counts in
+no ratio but its own.
 `)
 	return nil
 }
 
-// say prints the figure of one server.
-func (r *row) say(who int) string {
-	m := r.figures[who].median()
+// say prints a figure of the row.
+func (r *row) say(f figure) string {
+	m := f.median()
 	switch {
 	case m == 0:
 		return "-"

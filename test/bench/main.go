@@ -6,7 +6,8 @@
 //
 // Everybody works in the same folder and is asked the same by the same client, in turn, some
 // rounds; the median counts. A ratio is a speed: 2.00x is twice as fast as the best peer. Nothing
-// is asserted. Writes end with a flush, and its time is theirs.
+// is asserted. Writes end with a flush, and its time is theirs. Beside the rows stands what explains
+// them: the disk itself, and qemu-nbd where it promises for a first touch what cowhand does.
 package main
 
 import (

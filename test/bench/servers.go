@@ -152,6 +152,14 @@ func newQEMU(dir, file string) *process {
 		}}
 }
 
+// newDurableQEMU serves overlays that are durable when a write is answered.
+func newDurableQEMU(dir, file string) *process {
+	p := newQEMU(dir, file)
+	lazy := p.over
+	p.over = func(socket, file string) []string { return append(lazy(socket, file), "--cache=writethrough") }
+	return p
+}
+
 func newNBDKit(dir, file string) *process {
 	return &process{dir: dir, file: file, lazy: true,
 		raw: func(socket, file string) []string { return []string{"nbdkit", "-f", "-U", socket, "file", file} },
