@@ -74,7 +74,7 @@ func (b built) scenarios() (tests map[string][]string, broken map[string]error, 
 		_, below, _ := strings.Cut(p, "/test/vm/")
 		name := strings.ReplaceAll(below, "/", "-")
 		program := filepath.Join(b.dir, "bin", name+".test")
-		if err := b.build(false, "test", "-c", "-o", program, p); err != nil {
+		if err := b.build(false, "test", "-c", "-ldflags", "-s -w", "-o", program, p); err != nil {
 			broken[name] = err
 			continue
 		}

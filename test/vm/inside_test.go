@@ -73,10 +73,12 @@ func runInside(t *testing.T, scenarios []scenario, c Config) (ran int) {
 				shared = boot(t, c)
 			}
 			shared.t = t
+			defer func() { // also when the scenario ends this test
+				if t.Failed() {
+					off()
+				}
+			}()
 			runScenario(t, shared, s)
-			if t.Failed() {
-				off()
-			}
 		})
 	}
 	off()

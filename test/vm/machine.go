@@ -41,6 +41,10 @@ func Need(t testing.TB) {
 		lab.Skip(t, "the VM's root can be shown to it by root only")
 	}
 	lab.Need(t, "go", qemuProgram, virtiofsd, "bash", "unshare", "findmnt", "modprobe", "udevadm", "lvm", "dmsetup")
+	mount := exec.Command("unshare", "--mount", "--propagation", "private", "mount", "--bind", "/", os.TempDir())
+	if out, err := mount.CombinedOutput(); err != nil {
+		lab.Skip(t, "no mounts of its own for virtiofsd: "+strings.TrimSpace(string(out)))
+	}
 }
 
 // Machine is a VM and its disks. It ends when its test does.
@@ -278,14 +282,16 @@ func (m *Machine) close() {
 
 var logs = []string{"console.log", "commands.log", "qemu.log", "virtiofsd.log"}
 
-// lastWords is what the machine said last, wherever.
+// lastWords is what the machine said last; of one that never ran, what QEMU and virtiofsd said.
 func (m *Machine) lastWords() string {
 	var words []string
-	for _, name := range logs {
-		if b, err := os.ReadFile(filepath.Join(m.dir, name)); err == nil && len(b) > 0 && name != "commands.log" {
-			const enough = 4000
-			words = append(words, "== "+name+"\n"+strings.TrimSpace(string(b[max(0, len(b)-enough):])))
+	for _, name := range []string{"qemu.log", "console.log", "virtiofsd.log"} {
+		b, err := os.ReadFile(filepath.Join(m.dir, name))
+		if err != nil || len(b) == 0 || name == "virtiofsd.log" && len(words) > 0 {
+			continue
 		}
+		const enough = 4000
+		words = append(words, "== "+name+"\n"+strings.TrimSpace(string(b[max(0, len(b)-enough):])))
 	}
 	return strings.Join(words, "\n")
 }
