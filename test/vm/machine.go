@@ -22,8 +22,8 @@ var keeper []byte
 
 // Deadlines, for a busy machine without KVM. What is quick takes a tenth of that.
 const (
-	bootDeadline = 2 * time.Minute
-	runDeadline  = 3 * time.Minute // of a command whose context has none
+	bootDeadline = 3 * time.Minute
+	runDeadline  = 5 * time.Minute // of a command whose context has none
 	endDeadline  = 10 * time.Second
 )
 
