@@ -104,7 +104,7 @@ func (s *Store) unchanged(f *found, next *VG) (*group, error) {
 	i := slices.IndexFunc(f.groups, func(g *group) bool { return g.vg.ID == next.ID })
 	if i < 0 {
 		if next.Seqno != 0 {
-			return nil, fmt.Errorf("volume group: %w", ErrNotFound)
+			return nil, f.notFound()
 		}
 		return nil, nil
 	}

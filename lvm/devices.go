@@ -380,9 +380,18 @@ func (d *devices) undo(ctx context.Context, p Plan) error {
 	return errors.Join(errs...)
 }
 
+// step does one step. Its error names the device as people do, not by the UUID.
 func (d *devices) step(ctx context.Context, s Step) error {
-	dm := d.e.DM
 	d.changed = true
+	err := d.do(ctx, s)
+	if e, ok := errors.AsType[*dmcore.Error](err); ok && e.Name == dmcore.Name(s.UUID) {
+		return &dmcore.Error{Cmd: e.Cmd, Name: s.Name, Err: e.Err}
+	}
+	return err
+}
+
+func (d *devices) do(ctx context.Context, s Step) error {
+	dm := d.e.DM
 	switch s.Do {
 	case dmcore.Create:
 		info, err := dm.Create(ctx, s.Name, s.UUID)

@@ -268,11 +268,17 @@ func (f *found) named(name string) (*group, error) {
 			return g, g.err
 		}
 	}
+	return nil, &Error{VG: name, Err: f.notFound()}
+}
+
+// notFound is the error of a group that no device has; it may be on one that
+// cannot be read.
+func (f *found) notFound() error {
 	err := fmt.Errorf("volume group: %w", ErrNotFound)
-	if n := len(f.problems); n > 0 { // it may be on a device that cannot be read
+	if n := len(f.problems); n > 0 {
 		err = fmt.Errorf("%w (%d problems on the devices, the first: %w)", err, n, f.problems[0])
 	}
-	return nil, &Error{VG: name, Err: err}
+	return err
 }
 
 // present returns the group as it is on this host.
