@@ -16,7 +16,7 @@
 // and queues what comes after it.
 //
 // Two implementations exist of one Control: package userspace, a device mapper
-// in pure Go, and (to come) package kernel, which speaks the ioctl interface. What both
+// in pure Go, and package kernel, which speaks the ioctl interface. What both
 // must do is written down as tests in package dmtest. Tables print and parse
 // as `dmsetup table` prints them.
 //

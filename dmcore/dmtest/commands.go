@@ -215,6 +215,9 @@ func loadRefuses(b *bench) {
 	if b.info("a").Inactive {
 		b.Error("a refused table is in the slot")
 	}
+	b.load("a", "0 8 zero") // not the first table any more
+	b.resume("a")
+	b.is("too long a second table", b.tryLoad("a", "0 65 linear %s 0", x), dmcore.ErrInvalid)
 }
 
 func nestedCountsAsOpen(b *bench) {

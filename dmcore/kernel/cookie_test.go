@@ -18,7 +18,7 @@ func TestCookie(t *testing.T) {
 	if c.key>>16 != cookieMagic || c.base() == 0 || c.base()>>16 != 0 {
 		t.Errorf("key %#x, base %#x", c.key, c.base())
 	}
-	if !c.up() || !c.up() {
+	if ok := c.up(); !ok || !c.up() {
 		t.Fatal("cannot count")
 	}
 	c.down()

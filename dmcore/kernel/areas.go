@@ -1,0 +1,77 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"cowhand/dmcore"
+)
+
+// area is a part of a device that a segment maps.
+type area struct {
+	dev           dmcore.Dev
+	start, length dmcore.Sectors
+}
+
+// areas lists what the kernel wants to lie within the devices
+// (drivers/md/dm-table.c, device_area_is_invalid).
+func areas(t dmcore.Table) []area {
+	var out []area
+	for _, s := range t {
+		switch target := s.Target.(type) {
+		case dmcore.Linear:
+			out = append(out, area{target.Dev, target.Start, s.Length})
+		case dmcore.Striped:
+			for _, a := range target.Areas {
+				out = append(out, area{a.Dev, a.Start, s.Length / dmcore.Sectors(max(1, len(target.Areas)))})
+			}
+		case dmcore.SnapshotOrigin:
+			out = append(out, area{target.Dev, 0, s.Length})
+		case dmcore.Snapshot:
+			out = append(out, area{target.Origin, 0, s.Length})
+		case dmcore.SnapshotMerge:
+			out = append(out, area{target.Origin, 0, s.Length})
+		}
+	}
+	return out
+}
+
+// checkAreas refuses a table that reaches past the end of a device. For the
+// first table of a device the kernel does; for any other it finds out when the
+// device is resumed, drops the table, and leaves the device suspended
+// (drivers/md/dm.c, dm_swap_table): in the middle of a window. A device that
+// has no size yet fits everything, here as there.
+func checkAreas(t dmcore.Table, size func(dmcore.Dev) dmcore.Sectors) error {
+	for _, a := range areas(t) {
+		if n := size(a.dev); n != 0 && (a.start+a.length < a.start || a.start+a.length > n) {
+			return fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w", a.dev, a.length, a.start, n, dmcore.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// deviceSize asks sysfs for the size of a device; 0 if it does not know.
+func deviceSize(d dmcore.Dev) dmcore.Sectors {
+	number := string(d)
+	if filepath.IsAbs(number) {
+		var st unix.Stat_t
+		if unix.Stat(number, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+			return 0
+		}
+		number = dmcore.DevNo{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}.String()
+	}
+	b, err := os.ReadFile(filepath.Join("/sys/dev/block", number, "size"))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return dmcore.Sectors(n)
+}
