@@ -30,7 +30,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	disk := inside.Disks(t, 1)[0]
-	l := &lab{T: t, disk: disk, e: newEngine(disk)}
+	l := &lab{T: t, disk: disk, e: inside.Engine(disk)}
 	ctx := t.Context()
 	if _, err := l.e.CreatePV(ctx, disk, lvm.PVOptions{}); err != nil {
 		t.Fatal(err)

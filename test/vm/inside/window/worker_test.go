@@ -5,17 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"cowhand/dmcore"
-	"cowhand/dmcore/blockdev"
-	"cowhand/dmcore/guardian"
-	"cowhand/dmcore/kernel"
 	"cowhand/lvm"
 	"cowhand/test/vm/inside"
 )
@@ -32,31 +27,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	inside.Main(m)
-}
-
-// newEngine is what `cowhand --engine kernel` works with.
-func newEngine(disk string) *lvm.Engine {
-	return &lvm.Engine{
-		Store: &lvm.Store{Devices: []string{disk}, Host: "vm", Open: func(path string, write bool) (blockdev.Device, error) {
-			return blockdev.OpenFile(path, !write)
-		}},
-		DM: dmcore.NewClient(kernel.New(kernel.Config{})),
-		Node: func(path string) (dmcore.Dev, error) {
-			var st unix.Stat_t
-			err := unix.Stat(path, &st)
-			return dmcore.DevNo{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}.Dev(), err
-		},
-		Guard: func(ctx context.Context, groups []lvm.ID) (func() error, error) {
-			args := []string{"--engine", "kernel", "--devices", disk, "engine", "guard", strconv.Itoa(os.Getpid())}
-			for _, g := range groups {
-				args = append(args, string(g))
-			}
-			cmd := exec.Command(inside.Cowhand, args...)
-			cmd.Stderr = os.Stderr
-			return guardian.Start(ctx, cmd)
-		},
-		Probed: kernel.Probed,
-	}
 }
 
 const (
@@ -85,7 +55,7 @@ func work(words []string) error {
 	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	e := newEngine(words[3])
+	e := inside.Engine(words[3])
 	n := 0
 	e.Trace = func(step string) error {
 		fmt.Println(step)
