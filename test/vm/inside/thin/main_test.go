@@ -152,6 +152,35 @@ func reports(t *testing.T) string {
 	return inside.Run(t, "lvs", "-a", "--noheadings", "-o", "lv_name,lv_attr,pool_lv,origin,data_percent,metadata_percent,devices,thin_id,transaction_id", "vg0")
 }
 
+// cowhand runs a command of LVM2's.
+func cowhand(t *testing.T, disk string, words ...string) string {
+	t.Helper()
+	return inside.Run(t, append([]string{inside.Cowhand, "--engine", "kernel", "--devices", disk, "lvm"}, words...)...)
+}
+
+// sameReports compares the reports of both programs, field by field.
+func sameReports(t *testing.T, disk string) {
+	t.Helper()
+	for _, fields := range []string{
+		"lv_name,lv_attr,lv_size,lv_metadata_size,pool_lv,origin,data_percent,metadata_percent,data_lv,metadata_lv," +
+			"pool_lv_uuid,origin_uuid,origin_size,data_lv_uuid,metadata_lv_uuid,lv_when_full,kernel_discards,lv_health_status," +
+			"lv_layout,lv_role,lv_modules,lv_ancestors,lv_full_ancestors,lv_descendants,lv_skip_activation,lv_active",
+		"lv_name,lv_permissions", // without fields for which lvs asks for a status, or it would be of another device
+		"lv_name,segtype,stripes,data_stripes,chunk_size,thin_count,discards,zero,transaction_id,thin_id,devices,metadata_devices",
+	} {
+		words := []string{"-a", "--noheadings", "--separator", "|", "-o", fields, "vg0"}
+		theirs := inside.Run(t, append([]string{"lvs"}, words...)...)
+		ours := cowhand(t, disk, append([]string{"lvs"}, words...)...)
+		w, g := strings.Split(theirs, "\n"), strings.Split(ours, "\n")
+		for i := range max(len(w), len(g)) {
+			if i >= len(w) || i >= len(g) || strings.TrimSpace(w[i]) != strings.TrimSpace(g[i]) {
+				t.Errorf("%s\nlvm2 tells\n%s\ncowhand\n%s", fields, theirs, ours)
+				break
+			}
+		}
+	}
+}
+
 func kernelID(t *testing.T, e *lvm.Engine, vg *lvm.VG, pool string) uint64 {
 	t.Helper()
 	uuid := dmcore.BuildUUID(string(vg.ID), string(vg.LV(pool).ID), "tpool")

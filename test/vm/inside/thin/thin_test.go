@@ -11,17 +11,20 @@ import (
 	"cowhand/test/vm/inside"
 )
 
+// others are volumes of other kinds, all of them active.
+var others = []string{
+	"lvcreate -y -T -V 12M -n with-dash vg0/pool",
+	"lvcreate -y -s -pr -kn -n ts2 vg0/ts1",
+	"lvcreate -y -T -L 16M --chunksize 192k -Zn --discards nopassdown --errorwhenfull y -V 8M -n o1 vg0/odd",
+	"vgchange -ay -K vg0",
+}
+
 // What cowhand would map is what lvm2 has mapped: every name, UUID and table, and
 // no device more or less. And either takes down what the other made, and makes the
 // same again.
 func TestThinTables(t *testing.T) {
-	disk := some(t,
-		"lvcreate -y -T -V 12M -n with-dash vg0/pool",
-		"lvcreate -y -s -pr -kn -n ts2 vg0/ts1",
-		"lvcreate -y -T -L 16M --chunksize 192k -Zn --discards nopassdown --errorwhenfull y -V 8M -n o1 vg0/odd",
-		"vgchange -ay -K vg0")
-	e := engine(disk)
-	vg := load(t, e)
+	disk := some(t, others...)
+	vg := load(t, engine(disk))
 	if err := vg.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -40,33 +43,17 @@ func TestThinTables(t *testing.T) {
 	if got, err := again.FileText(again.Header()); err != nil || !bytes.Equal(got, text) {
 		t.Errorf("%v\nprinted\n%s\nwas\n%s", err, got, text)
 	}
-	down := map[string]func(){
-		"lvm2": func() { inside.Run(t, "vgchange", "-an", "vg0") },
-		"cowhand": func() {
-			for _, lv := range load(t, e).ShownLVs() {
-				if err := e.Deactivate(t.Context(), ref(lv.Name)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		},
-	}
-	up := map[string]func(){
-		"lvm2": func() { inside.Run(t, "vgchange", "-ay", "-K", "vg0") },
-		"cowhand": func() {
-			for _, lv := range load(t, e).ShownLVs() {
-				if err := e.Activate(t.Context(), ref(lv.Name)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		},
+	run := map[string]func(words ...string){
+		"lvm2":    func(words ...string) { inside.Run(t, words...) },
+		"cowhand": func(words ...string) { cowhand(t, disk, words...) },
 	}
 	before, told := devices(t), reports(t)
 	for _, turn := range [][2]string{{"lvm2", "cowhand"}, {"cowhand", "lvm2"}} {
-		down[turn[0]]()
+		run[turn[0]]("vgchange", "-an", "vg0")
 		if left := devices(t); len(left) > 0 {
 			t.Fatalf("%s left %v", turn[0], left)
 		}
-		up[turn[1]]()
+		run[turn[1]]("vgchange", "-ay", "-K", "vg0")
 		equal(t, turn[0]+" took down and "+turn[1]+" made", devices(t), before)
 		if now := reports(t); now != told {
 			t.Errorf("lvm2 tells\n%s\nand told before\n%s", now, told)
@@ -76,6 +63,17 @@ func TestThinTables(t *testing.T) {
 		}
 	}
 	inside.Run(t, "vgck", "vg0")
+}
+
+// lvs tells the same by either program, of what is active and of what is not.
+func TestThinReports(t *testing.T) {
+	disk := some(t, others...)
+	inside.Run(t, "dd", "if=/dev/zero", "of=/dev/vg0/t1", "bs=64k", "count=100", "oflag=direct")
+	sameReports(t, disk)
+	for _, lv := range []string{"pool", "thick", "ts1", "base"} {
+		inside.Run(t, "lvchange", "-an", "vg0/"+lv)
+	}
+	sameReports(t, disk)
 }
 
 // A pool comes with the first volume in it and goes with the last.
