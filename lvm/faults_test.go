@@ -210,3 +210,40 @@ func TestActivateUnderOpenSnapshot(t *testing.T) {
 	w.expect(s1, 0, 3)
 	w.expect(root, 0, 0)
 }
+
+// A volume that cannot be put in order does not keep another from it.
+func TestReconcileOneByOne(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	w.create("bad", "16m")
+	w.create("good", "16m")
+	var left []dmcore.Info
+	for _, name := range []dmcore.Name{"vg-bad", "vg-good"} {
+		info, err := w.DM.Info(ctx, name)
+		if err == nil {
+			err = w.DM.Suspend(ctx, info.UUID, dmcore.SuspendOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, info)
+	}
+	live := w.DM
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		if c == dmcore.TableOf && r.UUID == left[0].UUID {
+			return nil, &dmcore.Error{Cmd: c, Name: "vg-bad", Err: errFault}
+		}
+		return live.Control().Do(ctx, c, r)
+	}))
+	if err := w.Reconcile(ctx, left); !errors.Is(err, errFault) {
+		t.Errorf("reconcile: %v", err)
+	}
+	if i, err := live.Info(ctx, "vg-good"); err != nil || i.Suspended {
+		t.Errorf("vg-good is %+v, %v", i, err)
+	}
+	if err := w.Release(ctx, left); err != nil {
+		t.Fatal(err)
+	}
+	w.DM = live
+	w.names() // none is suspended
+}

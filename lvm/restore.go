@@ -75,11 +75,19 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		}
 		units = append(units, touch{Ref: Ref{name, lv.Name}, activate: true, noMerging: wait})
 	}
-	if e.bringUnits(ctx, vg, units) == nil {
-		return errors.Join(errs...)
+	return errors.Join(append(errs, e.bringEach(ctx, vg, units, true))...)
+}
+
+// bringEach brings units in one plan, or, if that fails, one after another: one
+// that cannot be brought does not keep the others from it.
+func (e *Engine) bringEach(ctx context.Context, vg *VG, units []touch, locked bool) error {
+	err := e.bring(ctx, vg, units, locked)
+	if err == nil || len(units) < 2 {
+		return err
 	}
-	for _, t := range units { // one that cannot be brought does not keep the others from it
-		errs = append(errs, e.bringUnits(ctx, vg, []touch{t}))
+	var errs []error
+	for _, t := range units {
+		errs = append(errs, e.bring(ctx, vg, []touch{t}, locked))
 	}
 	return errors.Join(errs...)
 }
@@ -236,16 +244,22 @@ func (e *Engine) reconcile(ctx context.Context, name string, left []dmcore.Info,
 		return err
 	}
 	var units []touch
+	var errs []error
 	seen := map[string]bool{}
+	pools := vg.links().thin.pool
 	for _, i := range left {
 		vgid, lvid, ok := split(i.UUID)
 		lv := vg.LVByID(lvid)
 		if !ok || vgid != vg.ID || lv == nil {
 			continue
 		}
+		if pool := pools[lv.Name]; pool != nil {
+			lv = pool // its parts are mapped with it
+		}
 		unit, err := vg.Unit(lv.Name)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		origin := unit[0]
 		if seen[origin.Name] {
@@ -259,7 +273,7 @@ func (e *Engine) reconcile(ctx context.Context, name string, left []dmcore.Info,
 		t.noMerging = t.noMerging && !states[origin.Name].Copying
 		units = append(units, t)
 	}
-	return e.bring(ctx, vg, units, locked)
+	return errors.Join(append(errs, e.bringEach(ctx, vg, units, locked))...)
 }
 
 // CreateVG makes a group of physical volumes.
