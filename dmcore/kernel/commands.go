@@ -93,7 +93,12 @@ func (c *Control) load(q call, req *dmcore.Request) (*dmcore.Reply, error) {
 	}
 	load.targets = len(req.Table)
 	r, err := c.simple(load)
-	if err == unix.EINVAL {
+	switch err {
+	case unix.ENXIO: // the device itself, or one below
+		if _, err := c.simple(q.as(unix.DM_DEV_STATUS, 0)); err == nil {
+			return nil, errBelow
+		}
+	case unix.EINVAL:
 		if kind := c.unknownTarget(req.Table); kind != "" {
 			return nil, fmt.Errorf("target %q: %w: the kernel has no module dm-%s", kind, dmcore.ErrNotSupported, kind)
 		}

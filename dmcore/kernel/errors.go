@@ -8,6 +8,9 @@ import (
 	"cowhand/dmcore"
 )
 
+// errBelow is of a table that cannot be loaded.
+var errBelow = fmt.Errorf("a device the table stands on: %w", dmcore.ErrNotFound)
+
 // cause gives the meaning of an errno of the command. Other errors stay.
 func cause(cmd dmcore.Command, err error) error {
 	errno, ok := err.(unix.Errno)
@@ -34,7 +37,7 @@ func cause(cmd dmcore.Command, err error) error {
 	if cmd == dmcore.Load {
 		switch errno {
 		case unix.ENODEV, unix.ENOENT, unix.ENOTBLK:
-			return fmt.Errorf("a device the table stands on: %w", dmcore.ErrNotFound)
+			return errBelow
 		case unix.EACCES, unix.EPERM: // of whoever may not load at all, the first command fails
 			return fmt.Errorf("a device the table stands on: %w", dmcore.ErrReadOnly)
 		}
