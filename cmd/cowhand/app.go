@@ -33,6 +33,7 @@ func newApp(h *host) *cli.App {
 			guestsCommand(h),
 			snapshotCommand(h), tryCommand(h), keepCommand(h), discardCommand(h), cloneCommand(h), rollbackCommand(h),
 			lsCommand(h), showCommand(h), rmCommand(h),
+			mergeCommand(h), waitCommand(h),
 			recoverCommand(h),
 			engineCommand(h), lvmCommand(h), dmCommand(h),
 		},

@@ -170,16 +170,16 @@ func (r *lvmRun) followMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref) er
 
 // poll has a process of its own wait for merges and drop the snapshots, as
 // LVM2's does.
-func (r *lvmRun) poll(refs ...lvm.Ref) error {
+func (h *host) poll(refs ...lvm.Ref) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	paths, err := r.devicePaths()
+	paths, err := h.devicePaths()
 	if err != nil {
 		return err
 	}
-	args, err := r.globals(paths)
+	args, err := h.globals(paths)
 	if err != nil {
 		return err
 	}

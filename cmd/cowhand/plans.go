@@ -132,13 +132,18 @@ func (h *host) execute(ctx context.Context, c *cli.Context, o *orchestrator.Orch
 	return nil
 }
 
-// ask has the user agree to something that cannot be taken back.
+// ask has the user agree to a plan that cannot be taken back.
 func (h *host) ask(p *orchestrator.Plan, question string) error {
+	return h.agree(p.Workflow, p.String(), question)
+}
+
+// agree shows something that cannot be taken back and has the user agree.
+func (h *host) agree(command, shown, question string) error {
 	in, ok := h.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usagef("%s: this cannot be taken back: agree with --yes, or look at it with --dry-run", p.Workflow)
+		return usagef("%s: this cannot be taken back: agree with --yes, or look at it with --dry-run", command)
 	}
-	fmt.Fprintf(h.stderr, "%s\n%s [y/N] ", p, question)
+	fmt.Fprintf(h.stderr, "%s\n%s [y/N] ", shown, question)
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return err
@@ -161,6 +166,10 @@ func (h *host) progress(e orchestrator.Event) {
 	case "undoing":
 		h.note("[%d/%d] undo: %s", e.Step, e.Of, e.Text)
 	case "merging":
-		h.note("      %s: %.1f%% merged, %s left", e.Volume, e.Percent, lvm.HumanSize(dmcore.Sectors(e.Left/dmcore.SectorSize)))
+		line := fmt.Sprintf("      %s: %.1f%% merged, %s left", e.Volume, e.Percent, lvm.HumanSize(dmcore.Sectors(e.Left/dmcore.SectorSize)))
+		if e.Text != "" {
+			line += ", " + e.Text
+		}
+		h.note("%s", line)
 	}
 }

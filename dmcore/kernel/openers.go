@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,27 @@ import (
 
 	"cowhand/dmcore"
 )
+
+// Opener is a process that has a device open.
+type Opener struct {
+	PID  int
+	Name string // its program's, of at most 15 bytes (proc(5), comm)
+}
+
+func (o Opener) String() string { return fmt.Sprintf("%s (pid %d)", o.Name, o.PID) }
+
+// Openers lists the processes that have a device open, as far as they may be
+// looked into. Who else can hold one is not among them: a mounted file system,
+// another device, swap.
+func Openers(dev dmcore.DevNo) ([]Opener, error) {
+	pids, err := openers("/proc", dev, func(int) bool { return true })
+	var list []Opener
+	for _, pid := range pids {
+		name, _ := comm("/proc", pid)
+		list = append(list, Opener{pid, name})
+	}
+	return list, err
+}
 
 // Probed reports a device that nobody has open but udev and what it runs for
 // each new device: they read a little and go. (lvm2 waits and tries again where
