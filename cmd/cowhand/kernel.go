@@ -69,7 +69,7 @@ func (h *host) kernelVolumes() (*lvm.Engine, error) {
 	e.Elsewhere = h.daemonDevices
 	e.Node = h.node
 	e.Guard = h.guard
-	e.Probed = kernel.Probed
+	e.Probed = h.kernel().Probed
 	return e, nil
 }
 

@@ -41,9 +41,38 @@ func Openers(dev dmcore.DevNo) ([]Opener, error) {
 // each new device: they read a little and go. (lvm2 waits and tries again where
 // it meets a device that is open for no reason to be seen: 2.03.16,
 // lib/activate/activate.c, lv_check_not_in_use.)
-func Probed(info dmcore.Info) bool {
-	probers, err := openers("/proc", info.Dev, func(pid int) bool { return prober("/proc", pid) })
-	return err == nil && len(probers) > 0 && info.OpenCount <= len(probers)
+func (c *Control) Probed(info dmcore.Info) bool {
+	return probed("/proc", info.Dev, func() (int, error) {
+		a, err := c.ask(&call{num: unix.DM_DEV_STATUS, uuid: string(info.UUID)})
+		if err != nil {
+			return 0, err
+		}
+		return int(a.head.Open_count), nil
+	})
+}
+
+// probedTries is how often udev may close the device while it is looked at.
+const probedTries = 3
+
+// probed compares the count of openings with the probers that had the device
+// open before the count was taken and have it still: one that came later would
+// pass for somebody else whom the count has, a guest for instance.
+func probed(proc string, dev dmcore.DevNo, count func() (int, error)) bool {
+	for range probedTries {
+		before, err := openers(proc, dev, func(pid int) bool { return prober(proc, pid) })
+		if err != nil || len(before) == 0 {
+			return false
+		}
+		n, err := count()
+		if err != nil || n > len(before) {
+			return false
+		}
+		after, err := openers(proc, dev, func(pid int) bool { return slices.Contains(before, pid) })
+		if err != nil || n == 0 || len(after) == len(before) {
+			return err == nil
+		}
+	}
+	return false
 }
 
 // openers lists the processes that have a device open, of those asked for.

@@ -65,3 +65,42 @@ func TestOpeners(t *testing.T) {
 		t.Errorf("probers %v", got)
 	}
 }
+
+// A device that a guest has open is not taken for probed because udev opens it
+// just then, or closes it.
+func TestProbed(t *testing.T) {
+	proc := t.TempDir()
+	dev := dmcore.DevNo{Major: 253, Minor: 4}
+	node := filepath.Join(proc, "node")
+	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor))); err != nil {
+		t.Skipf("a block device's node cannot be made here: %v", err)
+	}
+	fakeProc(t, proc, 1, 0, "systemd")
+	fakeProc(t, proc, 60, 1, "qemu-system-x86", node)
+	is := func(what string, want bool, counts ...func() int) {
+		t.Helper()
+		got := probed(proc, dev, func() (int, error) {
+			n := counts[0]()
+			counts = counts[1:]
+			return n, nil
+		})
+		if got != want || len(counts) > 0 {
+			t.Errorf("%s: %v, and %d counts were not asked for", what, got, len(counts))
+		}
+	}
+	count := func(n int) func() int { return func() int { return n } }
+	closes := func(n int) func() int {
+		return func() int {
+			if err := os.RemoveAll(filepath.Join(proc, "51")); err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+	}
+	is("a guest", false)
+	fakeProc(t, proc, 51, 1, "(udev-worker)", node)
+	is("udev", true, count(1))
+	is("udev, and closed", true, count(0))
+	is("a guest and udev", false, count(2))
+	is("a guest, and udev that closes", false, closes(1))
+}

@@ -19,11 +19,12 @@ import (
 // Engine is what `cowhand --engine kernel` works with, in this process, for tests that have to stop or
 // disturb it at a certain step.
 func Engine(devices ...string) *lvm.Engine {
+	dm := kernel.New(kernel.Config{})
 	return &lvm.Engine{
 		Store: &lvm.Store{Devices: devices, Host: "vm", Open: func(path string, write bool) (blockdev.Device, error) {
 			return blockdev.OpenFile(path, !write)
 		}},
-		DM: dmcore.NewClient(kernel.New(kernel.Config{})),
+		DM: dmcore.NewClient(dm),
 		Node: func(path string) (dmcore.Dev, error) {
 			var st unix.Stat_t
 			err := unix.Stat(path, &st)
@@ -42,6 +43,6 @@ func Engine(devices ...string) *lvm.Engine {
 			cmd.Stderr = os.Stderr
 			return guardian.Start(ctx, cmd)
 		},
-		Probed: kernel.Probed,
+		Probed: dm.Probed,
 	}
 }

@@ -26,13 +26,14 @@ func node(path string) (dmcore.Dev, error) {
 
 // engine is what `cowhand --engine kernel` works with.
 func engine(disk string) *lvm.Engine {
+	dm := kernel.New(kernel.Config{})
 	return &lvm.Engine{
 		Store: &lvm.Store{Devices: []string{disk}, Host: "vm", Open: func(path string, write bool) (blockdev.Device, error) {
 			return blockdev.OpenFile(path, !write)
 		}},
-		DM:     dmcore.NewClient(kernel.New(kernel.Config{})),
+		DM:     dmcore.NewClient(dm),
 		Node:   node,
-		Probed: kernel.Probed,
+		Probed: dm.Probed,
 	}
 }
 
