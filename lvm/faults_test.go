@@ -3,10 +3,12 @@ package lvm_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"cowhand/dmcore"
+	"cowhand/dmcore/userspace"
 	"cowhand/lvm"
 )
 
@@ -140,6 +142,46 @@ func TestRemoveOpenedMeanwhile(t *testing.T) {
 	w.Trace = nil
 	w.names()
 	w.expect(s1, 0, 3)
+}
+
+// Nor does a merge that waited begin under who opens the volume just then.
+func TestRefreshOpenedMeanwhile(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	root := w.create("root", "16m")
+	w.fill(root, 0, 64, 1)
+	s1 := w.snapshot(root, "s1")
+	w.fill(root, 0, 64, 2)
+	open := func() *userspace.Handle {
+		h, err := w.machine.Open("vg-root", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	first := open()
+	if starts, err := w.StartMerge(ctx, []lvm.Ref{s1}); err != nil || starts[0].Started {
+		t.Fatal(starts, err)
+	}
+	first.Close()
+	var second *userspace.Handle
+	w.Trace = func(step string) error {
+		if second == nil && strings.HasPrefix(step, "dm: suspend vg-root") {
+			second = open()
+		}
+		return nil
+	}
+	if err := w.Refresh(ctx, root); !errors.Is(err, lvm.ErrInUse) {
+		t.Errorf("refresh: %v", err)
+	}
+	w.Trace = nil
+	w.names()
+	w.expect(root, 0, 2)
+	second.Close()
+	if err := w.Refresh(ctx, root); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(root, 0, 1)
 }
 
 // A device that is open although lvm2 removed its volume keeps its extents from

@@ -98,6 +98,26 @@ func (vg *VG) watch(lv string) watched {
 	return watched{Ref{vg.Name, lv}, vg.uuid(vg.LV(lv), "")}
 }
 
+// begins lists, of units whose devices were planned, those that a merge is about
+// to change under whoever opens them.
+func (d *devices) begins(vg *VG, units []touch) (closed []watched) {
+	for _, t := range units {
+		origin, snap := vg.LV(t.LV), vg.Merging(t.LV)
+		if t.noMerging || origin == nil || snap == nil {
+			continue
+		}
+		live, active := d.tables[vg.uuid(origin, "")]
+		if active && !isMerge(live) {
+			closed = append(closed, vg.watch(origin.Name), vg.watch(snap.Name))
+		}
+	}
+	return closed
+}
+
+func isMerge(t dmcore.Table) bool {
+	return len(t) == 1 && t[0].Target.Type() == dmcore.SnapshotMerge{}.Type()
+}
+
 // stillClosed makes sure, with the devices suspended, that nobody opened one
 // since it was looked at: he has read the old contents, or is about to write.
 func (e *Engine) stillClosed(ctx context.Context, op string, devices []watched) error {

@@ -133,7 +133,9 @@ func (e *Engine) bring(ctx context.Context, vg *VG, units []touch, locked bool) 
 	if err != nil {
 		return err
 	}
-	return e.carryOut(ctx, devs, plan, &commit{e: e}, nil)
+	begins := devs.begins(vg, units)
+	still := func(ctx context.Context) error { return e.stillClosed(ctx, "merge", begins) }
+	return e.carryOut(ctx, devs, plan, &commit{e: e}, still)
 }
 
 // lockPatience is how long Reconcile waits for a group's lock. Who holds it may
