@@ -289,3 +289,36 @@ func TestReconcileOneByOne(t *testing.T) {
 	w.DM = live
 	w.names() // none is suspended
 }
+
+// A merge is finished although its origin was given another name meanwhile.
+func TestFinishMergeOfRenamed(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	root := w.create("root", "16m")
+	s1 := w.snapshot(root, "s1")
+	w.fill(s1, 0, 8, 3)
+	if starts, err := w.StartMerge(ctx, []lvm.Ref{s1}); err != nil || !starts[0].Started {
+		t.Fatal(starts, err)
+	}
+	live, renamed := w.DM, false
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		reply, err := live.Control().Do(ctx, c, r)
+		if c == dmcore.TargetStatusOf && err == nil && !renamed {
+			if s, err := dmcore.ParseSnapshotStatus(reply.Targets[0].Params); err == nil && s.Merged() {
+				renamed = true
+				if err := w.Rename(ctx, root, "base"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return reply, err
+	}))
+	if err := w.WaitMerge(ctx, []lvm.Ref{s1}, time.Millisecond, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.DM = live
+	if got, want := w.names(), "vg-base "; got != want || !renamed {
+		t.Errorf("devices %q, want %q", got, want)
+	}
+	w.expect(lvm.Ref{VG: "vg", LV: "base"}, 0, 3)
+}

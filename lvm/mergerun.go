@@ -200,7 +200,7 @@ func (w *mergeWait) run(ctx context.Context) error {
 		case st.State != dmcore.SnapshotOK:
 			return vg.fail(w.ref.LV, "merge", fmt.Errorf("%s; activating %s again goes on with it: %w", st.State, origin.Name, dmcore.ErrIO))
 		case st.Merged():
-			if err := w.e.finishMerge(ctx, Ref{w.ref.VG, origin.Name}, w.ref.LV); err != nil {
+			if err := w.e.finishMerge(ctx, w.ref); err != nil {
 				return err
 			}
 			w.tell(origin.Name, 0)
@@ -245,21 +245,22 @@ func (w *mergeWait) tell(origin string, left dmcore.Sectors) {
 
 // finishMerge drops a snapshot that is merged. That it is, is looked at again
 // under the lock. A snapshot that is gone was dropped by someone else.
-func (e *Engine) finishMerge(ctx context.Context, origin Ref, snap string) error {
+func (e *Engine) finishMerge(ctx context.Context, snap Ref) error {
 	errGone := errors.New("gone")
-	err := e.change(ctx, []string{origin.VG}, func(groups map[string]*VG) (edit, error) {
-		vg := groups[origin.VG]
-		if vg.LV(snap) == nil || vg.Snapshot(snap) == nil {
+	err := e.change(ctx, []string{snap.VG}, func(groups map[string]*VG) (edit, error) {
+		vg := groups[snap.VG]
+		origin := vg.Origin(snap.LV)
+		if origin == nil {
 			return edit{}, errGone
 		}
-		st, err := e.DM.SnapshotStatus(ctx, vg.uuid(vg.LV(origin.LV), ""))
+		st, err := e.DM.SnapshotStatus(ctx, vg.uuid(origin, ""))
 		if err != nil {
 			return edit{}, err
 		}
 		if !st.Merged() {
-			return edit{}, vg.fail(snap, "finish merge", fmt.Errorf("status is %q: %w", st, ErrMerging))
+			return edit{}, vg.fail(snap.LV, "finish merge", fmt.Errorf("status is %q: %w", st, ErrMerging))
 		}
-		return edit{units: []touch{{Ref: origin}}}, vg.FinishMerge(snap)
+		return edit{units: []touch{{Ref: Ref{snap.VG, origin.Name}}}}, vg.FinishMerge(snap.LV)
 	})
 	if errors.Is(err, errGone) {
 		return nil
@@ -285,7 +286,7 @@ func (e *Engine) FinishMerges(ctx context.Context) ([]Ref, error) {
 			if !k.seg.Merging || !st.Copying || st.Snapshot == nil || !st.Snapshot.Merged() {
 				continue
 			}
-			if err := e.finishMerge(ctx, Ref{vg.Name, k.seg.Origin}, k.seg.COW); err != nil {
+			if err := e.finishMerge(ctx, Ref{vg.Name, k.seg.COW}); err != nil {
 				errs = append(errs, err)
 				continue
 			}
