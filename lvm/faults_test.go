@@ -119,6 +119,26 @@ func TestReconcileBesideAChange(t *testing.T) {
 	}
 }
 
+// A volume that was deactivated while Reconcile waited for the lock stays so.
+func TestReconcileDeactivated(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	root := w.create("root", "16m")
+	left, err := w.DM.List(ctx)
+	if err == nil {
+		err = w.Deactivate(ctx, root)
+	}
+	if err == nil {
+		err = w.Reconcile(ctx, left)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.names(); got != "" {
+		t.Errorf("devices %q, want none", got)
+	}
+}
+
 // A volume that was opened since it was looked at is not removed.
 func TestRemoveOpenedMeanwhile(t *testing.T) {
 	w := newWorld(t, 1, 64<<20)

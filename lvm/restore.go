@@ -245,6 +245,10 @@ func (e *Engine) reconcile(ctx context.Context, name string, left []dmcore.Info,
 	if err != nil {
 		return err
 	}
+	devices, err := e.devices(ctx)
+	if err != nil {
+		return err
+	}
 	var units []touch
 	var errs []error
 	seen := map[string]bool{}
@@ -253,6 +257,9 @@ func (e *Engine) reconcile(ctx context.Context, name string, left []dmcore.Info,
 		vgid, lvid, ok := split(i.UUID)
 		lv := vg.LVByID(lvid)
 		if !ok || vgid != vg.ID || lv == nil {
+			continue
+		}
+		if _, ok := devices[i.UUID]; !ok { // who had the lock deactivated it
 			continue
 		}
 		if pool := pools[lv.Name]; pool != nil {
