@@ -1,6 +1,10 @@
 package blockdev
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // Refresher is a device that somebody else may have written, past the copy that
 // this host's kernel keeps of it.
@@ -10,11 +14,15 @@ type Refresher interface {
 	Refresh(off, n int64) error
 }
 
-// Refresh drops clean pages of a block device, which another host may share.
-// The copy of a file is the truth, and stays.
+// Refresh drops clean pages of a block device, which another host may share,
+// all that have a byte of the range: the kernel itself would keep those that lie
+// in it only in part (mm/fadvise.c). The copy of a file is the truth, and stays.
 func (d *File) Refresh(off, n int64) error {
 	if !d.block {
 		return nil
 	}
-	return unix.Fadvise(int(d.f.Fd()), off, n, unix.FADV_DONTNEED)
+	page := int64(os.Getpagesize())
+	from := off / page * page
+	to := (off + n + page - 1) / page * page
+	return unix.Fadvise(int(d.f.Fd()), from, to-from, unix.FADV_DONTNEED)
 }
