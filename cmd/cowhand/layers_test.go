@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/blockdev":      {"golang.org/x/sys/unix"},
 	"cowhand/dmcore/durable":       {},
 	"cowhand/dmcore/cowstore":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
+	"cowhand/dmcore/thinmeta":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/dmtest":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/kernel":        {"cowhand/dmcore", "golang.org/x/sys/unix"},
