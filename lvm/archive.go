@@ -19,19 +19,28 @@ import (
 // vgcfgrestore finds them, and so that `vgs` need not write what is missing
 // (lvm2 2.03.16, lib/format_text/archive.c and archiver.c):
 //
-//	Dir/archive/vg_00042-1428055562.vg    what was, before each change
-//	Dir/backup/vg                         what is
+//	ArchiveDir/vg_00042-1428055562.vg    what was, before each change
+//	BackupDir/vg                         what is
 type Archive struct {
-	Dir        string           // lvm2's is /etc/lvm
-	RetainMin  int              // this many archived copies of a group stay; 0: 10
-	RetainDays int              // and all that are younger; 0: 30
+	ArchiveDir string           // "": none is kept
+	BackupDir  string           // "": none is kept
+	RetainMin  int              // this many archived copies of a group stay; 0: 10, less: none has to
+	RetainDays int              // and all that are younger; 0: 30, less: no age keeps one
 	Now        func() time.Time // nil: time.Now
+}
+
+// ArchiveIn keeps both kinds of copies below dir, as lvm2 does below /etc/lvm.
+func ArchiveIn(dir string) *Archive {
+	return &Archive{ArchiveDir: filepath.Join(dir, "archive"), BackupDir: filepath.Join(dir, "backup")}
 }
 
 // Archive adds a copy of the group as it was before a change, and removes those
 // that neither number nor age retains.
 func (a *Archive) Archive(vg *VG, h Header) error {
-	dir := filepath.Join(a.Dir, "archive")
+	dir := a.ArchiveDir
+	if dir == "" {
+		return nil
+	}
 	text, err := a.text(vg, h, dir)
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
@@ -53,7 +62,10 @@ func (a *Archive) Archive(vg *VG, h Header) error {
 
 // Backup replaces the copy of the group as it is now.
 func (a *Archive) Backup(vg *VG, h Header) error {
-	dir := filepath.Join(a.Dir, "backup")
+	dir := a.BackupDir
+	if dir == "" {
+		return nil
+	}
 	text, err := a.text(vg, h, dir)
 	if err == nil {
 		err = durable.WriteFile(filepath.Join(dir, vg.Name), text, 0o600)
@@ -69,7 +81,10 @@ func (a *Archive) Forget(name string) error {
 	if err := CheckName(name); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	if err := os.Remove(filepath.Join(a.Dir, "backup", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if a.BackupDir == "" {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(a.BackupDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("backup: %w", err)
 	}
 	return nil
@@ -124,6 +139,7 @@ func (a *Archive) expire(dir string, files []archiveFile) error {
 	if days == 0 {
 		days = 30
 	}
+	least, days = max(least, 0), max(days, 0)
 	now := time.Now
 	if a.Now != nil {
 		now = a.Now

@@ -75,7 +75,7 @@ func oracle(t *testing.T, n int) *lvm2 {
 		t.Fatal(err)
 	}
 	o.store = &Store{
-		Devices: o.paths, Host: "test", Command: "cowhand test", Archive: &Archive{Dir: o.etc},
+		Devices: o.paths, Host: "test", Command: "cowhand test", Archive: ArchiveIn(o.etc),
 		Open: func(path string, write bool) (blockdev.Device, error) { return blockdev.OpenFile(path, !write) },
 		Now:  func() time.Time { return time.Unix(1800000000, 0).UTC() },
 	}

@@ -147,7 +147,7 @@ func TestStoreMetadataFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Archive = &Archive{Dir: t.TempDir()}
+	r.Archive = ArchiveIn(t.TempDir())
 	for i := 0; ; i++ {
 		next := vg.Clone()
 		for j := range 20 {
@@ -158,7 +158,7 @@ func TestStoreMetadataFull(t *testing.T) {
 		before := r.power.Ops()
 		p, err := r.Prepare(t.Context(), next)
 		if err != nil {
-			archived, _ := filepath.Glob(r.Archive.Dir + "/archive/*")
+			archived, _ := filepath.Glob(r.Archive.ArchiveDir + "/*")
 			if !errors.Is(err, ErrMetadataFull) || r.power.Ops() != before || len(archived) != i {
 				t.Errorf("prepare %d: %v, %d writes, %d archived", i, err, r.power.Ops()-before, len(archived))
 			}

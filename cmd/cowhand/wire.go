@@ -108,7 +108,8 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
 	}
-	e.Store.Archive = &lvm.Archive{Dir: h.Archive.Dir, RetainMin: h.Archive.RetainMin, RetainDays: h.Archive.RetainDays}
+	e.Store.Archive = lvm.ArchiveIn(h.Archive.Dir)
+	e.Store.Archive.RetainMin, e.Store.Archive.RetainDays = h.Archive.RetainMin, h.Archive.RetainDays
 	if h.verbose {
 		e.Trace = h.narrate()
 	}

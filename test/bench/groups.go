@@ -130,7 +130,7 @@ func (g *group) store(n *counter) *lvm.Store {
 			d, err := blockdev.OpenFile(path, !write)
 			return counted{d, n}, err
 		},
-		Archive: &lvm.Archive{Dir: filepath.Join(g.dir, "lvm")}}
+		Archive: lvm.ArchiveIn(filepath.Join(g.dir, "lvm"))}
 }
 
 // attach makes a loop device of the image, for lvm2.
