@@ -25,6 +25,10 @@ import (
 // one group's lock for the whole of an operation.
 type Locks struct {
 	Dir string // "": /run/lock/lvm
+	// NoWait refuses with ErrInUse where somebody else has the lock (lvm2's
+	// global/wait_for_locks=0). The aux lock, which is held for a moment only, is
+	// waited for all the same.
+	NoWait bool
 }
 
 // DefaultLockDir is lvm2's global/locking_dir.
@@ -78,17 +82,21 @@ func (l Locks) lock(ctx context.Context, name string, exclusive bool) (func() er
 	if err != nil {
 		return nil, err
 	}
+	nonblock := 0
+	if l.NoWait {
+		nonblock = unix.LOCK_NB
+	}
 	if !exclusive {
 		if err := aux.undo(); err != nil {
 			return nil, err
 		}
-		f, err := takeFlock(ctx, path, unix.LOCK_SH)
+		f, err := takeFlock(ctx, path, unix.LOCK_SH|nonblock)
 		if err != nil {
 			return nil, err
 		}
 		return f.unlock(), nil
 	}
-	f, err := takeFlock(ctx, path, unix.LOCK_EX)
+	f, err := takeFlock(ctx, path, unix.LOCK_EX|nonblock)
 	undone := aux.undo()
 	switch {
 	case err != nil:
@@ -142,7 +150,11 @@ func waitFlock(path string, how int) (*flock, error) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		f := &flock{path, fd}
-		if err := f.flock(how); err != nil {
+		err = f.flock(how)
+		if err == unix.EWOULDBLOCK {
+			err = fmt.Errorf("another command is at work, and global/wait_for_locks is 0: %w", ErrInUse)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), unix.Close(fd))
 		}
 		if f.current() {
