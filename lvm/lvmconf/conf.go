@@ -15,6 +15,7 @@ type Conf struct {
 	Backup     Backup
 	Activation Activation
 	Allocation Allocation
+	Tags       Tags
 
 	// Warnings are values that were ignored, each with its file and line.
 	Warnings []error
@@ -99,6 +100,12 @@ type Activation struct {
 // Allocation says where extents are taken from.
 type Allocation struct {
 	ThinPoolMetadataRequireSeparatePVs bool
+}
+
+// Tags are tags of hosts.
+type Tags struct {
+	HostTags bool                // the host's name is one
+	Hosts    map[string][]string // a tag, and the hosts that have it; nil: all do
 }
 
 // Default returns the settings of a host whose lvm.conf sets nothing. dir is
@@ -187,6 +194,8 @@ func (c *Conf) settings() map[string]setter {
 		"activation/volume_list":                    list(&a.VolumeList, mayBeEmpty),
 		"activation/auto_activation_volume_list":    list(&a.AutoActivationVolumeList, mayBeEmpty),
 		"activation/read_only_volume_list":          list(&a.ReadOnlyVolumeList, mayBeEmpty),
+
+		"tags/hosttags": boolean(&c.Tags.HostTags),
 
 		"allocation/thin_pool_metadata_require_separate_pvs": boolean(&c.Allocation.ThinPoolMetadataRequireSeparatePVs),
 	}

@@ -83,7 +83,11 @@ func Parse(dir string, files ...File) (Conf, error) {
 	var wrong []error
 	settings := c.settings()
 	for path, v := range merged {
-		err := settings[path](v.Value)
+		set := settings[path]
+		if set == nil {
+			set = c.Tags.setter(path)
+		}
+		err := set(v.Value)
 		if err == nil {
 			c.where[path] = v.at
 			continue
@@ -123,7 +127,7 @@ func (c *Conf) read(f File) (map[string]placed, error) {
 		if section, ok := strings.CutSuffix(s.Path, "/tags"); ok && !strings.Contains(section, "/") {
 			c.Warnings = append(c.Warnings, fmt.Errorf("%s: %s is %w", at, section, errTags))
 		}
-		if known[s.Path] == nil {
+		if known[s.Path] == nil && !strings.HasPrefix(s.Path, "tags/") {
 			continue
 		}
 		if old, twice := values[s.Path]; twice {

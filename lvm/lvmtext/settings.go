@@ -5,8 +5,8 @@ import "strings"
 // Setting is a value of lvm.conf.
 type Setting struct {
 	Path  string // its sections and key, "devices/filter"
-	Value Value
-	Line  int // where the key stands, from 1
+	Value Value  // the zero Value: a section with nothing in it
+	Line  int    // where the key stands, from 1
 }
 
 // ParseSettings reads a text such as lvm.conf. Its grammar is that of metadata,
@@ -73,7 +73,14 @@ func (s *settings) item(path string, depth int) error {
 			return s.errorf("sections are nested more than %d deep", maxDepth)
 		}
 		s.pos++
-		return s.body(path, depth+1)
+		before := len(s.found)
+		if err := s.body(path, depth+1); err != nil {
+			return err
+		}
+		if len(s.found) == before {
+			s.found = append(s.found, Setting{Path: path, Line: line})
+		}
+		return nil
 	case '=':
 		s.pos++
 		s.trivia()
