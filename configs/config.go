@@ -32,6 +32,7 @@ type Config struct {
 	Libvirt  Libvirt  `yaml:"libvirt"`
 	Snapshot Snapshot `yaml:"snapshot"`
 	Merge    Merge    `yaml:"merge"`
+	Monitor  Monitor  `yaml:"monitor"`
 	Archive  Archive  `yaml:"archive"`
 }
 
@@ -63,6 +64,13 @@ func (s Snapshot) ChunkSectors() dmcore.Sectors {
 // Merge says how merges are followed.
 type Merge struct {
 	Interval Duration `yaml:"interval"`
+}
+
+// Monitor says what `cowhand monitor` looks after.
+type Monitor struct {
+	Interval  Duration `yaml:"interval"`
+	Threshold int      `yaml:"threshold"` // percent; 100: never
+	Extend    int      `yaml:"extend"`    // percent
 }
 
 // Archive says where copies of metadata are kept and how many.
@@ -102,6 +110,7 @@ func Default() Config {
 			Chunk: lvm.Size{Bytes: 4 << 10},
 		},
 		Merge:   Merge{Interval: Duration(2 * time.Second)},
+		Monitor: Monitor{Interval: Duration(10 * time.Second), Threshold: 70, Extend: 20},
 		Archive: Archive{RetainMin: 10, RetainDays: 30},
 	}
 }

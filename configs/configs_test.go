@@ -143,7 +143,7 @@ f:3:12: state_dir: want text, have "12"; put it in quotes
 f:4:10: archive: want keys and values (dir, retain_min, retain_days), have a list
 f:5:3: a list is no key
 `},
-		{"no mapping", "- a\n", "\nf:1:1: want keys and values (engine, devices, state_dir, run_dir, libvirt, snapshot, merge, archive), have a list\n"},
+		{"no mapping", "- a\n", "\nf:1:1: want keys and values (engine, devices, state_dir, run_dir, libvirt, snapshot, merge, monitor, archive), have a list\n"},
 		{"alias", "engine: &a auto\nstate_dir: *a\n", `
 f:1:9: an anchor: anchors and aliases are not read
 f:2:12: an alias: anchors and aliases are not read

@@ -46,6 +46,9 @@ func (v *validator) config(c *Config) {
 	}
 	v.chunk("snapshot.chunk", c.Snapshot.Chunk)
 	v.between("merge.interval", c.Merge.Interval, 100*time.Millisecond, time.Hour)
+	v.between("monitor.interval", c.Monitor.Interval, time.Second, time.Hour)
+	v.percent("monitor.threshold", c.Monitor.Threshold, 50, 100)
+	v.percent("monitor.extend", c.Monitor.Extend, 1, 1000)
 	v.dir("archive.dir", c.Archive.Dir)
 	v.count("archive.retain_min", c.Archive.RetainMin)
 	v.count("archive.retain_days", c.Archive.RetainDays)
@@ -81,6 +84,12 @@ func (v *validator) dir(key, path string) {
 func (v *validator) between(key string, d Duration, least, most time.Duration) {
 	if time.Duration(d) < least || time.Duration(d) > most {
 		v.bad(key, "%v: want %v to %v", d, least, most)
+	}
+}
+
+func (v *validator) percent(key string, n, least, most int) {
+	if n < least || n > most {
+		v.bad(key, "%d: want %d to %d percent", n, least, most)
 	}
 }
 

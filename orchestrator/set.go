@@ -87,6 +87,9 @@ func (s *Set) owns(lv *lvm.LV) bool {
 	return t["set"] == s.Name && t["guest"] == s.Guest
 }
 
+// Ours reports a volume that belongs to a set.
+func Ours(lv *lvm.LV) bool { return readTags(lv.Tags)["set"] != "" }
+
 // Complete reports that all the snapshots are seen that the set was cut of.
 func (s *Set) Complete() bool { return len(s.Members) >= s.Disks }
 

@@ -35,7 +35,7 @@ func newApp(h *host) *cli.App {
 			lsCommand(h), showCommand(h), rmCommand(h),
 			mergeCommand(h), waitCommand(h),
 			recoverCommand(h),
-			engineCommand(h), lvmCommand(h), dmCommand(h),
+			monitorCommand(h), engineCommand(h), lvmCommand(h), dmCommand(h),
 		},
 	}
 	eachCommand(app.Commands, func(c *cli.Command) { c.OnUsageError = misused })
