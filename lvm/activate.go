@@ -95,8 +95,8 @@ func (vg *VG) Activations(name string, o ActivateOptions) ([]Activation, error) 
 			return nil, vg.fail(lv.Name, "activate", err)
 		}
 	}
-	m := &mapper{vg: vg, o: o, links: links, done: map[dmcore.UUID]bool{}}
 	origin, snaps := unit[0], unit[1:]
+	m := &mapper{vg: vg, o: o, links: links, done: map[dmcore.UUID]bool{}, asReadOnly: vg.readOnlyHere(origin)}
 	if len(snaps) == 0 {
 		m.top(origin)
 		return m.list, m.err
@@ -171,6 +171,8 @@ type mapper struct {
 	list  []Activation
 	done  map[dmcore.UUID]bool
 	err   error
+
+	asReadOnly bool // by the settings of this host
 }
 
 // base maps the volume's own segments, in that layer, and before it what they
@@ -216,6 +218,9 @@ func (m *mapper) readOnly(lv *LV, layer string) bool {
 	case layerCOW:
 		return false
 	case layerPool:
+		return true
+	}
+	if m.asReadOnly && (layer == "" || layer == layerReal) {
 		return true
 	}
 	return !lv.Writable() || len(m.links.thin.external[lv.Name]) > 0

@@ -115,7 +115,7 @@ func (s *Store) unchanged(f *found, next *VG) (*group, error) {
 	case g.vg.Seqno != next.Seqno:
 		return nil, fmt.Errorf("changed by someone else, seqno is %d, %d was read: %w", g.vg.Seqno, next.Seqno, ErrInvalid)
 	case !g.vg.Writable():
-		return nil, fmt.Errorf("read-only: %w", ErrInvalid)
+		return nil, ErrReadOnly
 	}
 	return g, s.usable(g.vg)
 }
@@ -125,7 +125,7 @@ func (f *found) member(g *group, pv *PV) error {
 	disks := f.byID[pv.ID]
 	switch {
 	case len(disks) == 0, pv.Missing():
-		return fmt.Errorf("%s %s, last seen at %s: %w", pv.Name, pv.ID.Dashed(), pv.Device, ErrMissingPV)
+		return pv.lost()
 	case len(disks) > 1:
 		return fmt.Errorf("%s %s is on %s and on %s: %w", pv.Name, pv.ID.Dashed(), disks[0].path, disks[1].path, ErrDuplicate)
 	}

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ func (r SnapshotRequest) Spec() SnapshotSpec {
 }
 
 // Snapshot takes all the snapshots at one instant, with one commit in each
-// group, or none of them.
+// group, or none of them. Volumes that this host may not activate
+// ([ErrExcluded]) get none, as with lvm2.
 func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 	var refs []Ref
 	specs := map[string][]SnapshotSpec{}
@@ -45,6 +47,9 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 				return ed, err
 			}
 			for i, cow := range cows {
+				if err := vg.allowed(vg.Origin(cow.Name)); err != nil {
+					return ed, err
+				}
 				made = append(made, Ref{name, cow.Name})
 				ed.fresh = append(ed.fresh, blank{Ref{name, cow.Name}, storeHead(orDefault(specs[name][i].Chunk))})
 			}
@@ -87,6 +92,11 @@ func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activa
 			return edit{}, err
 		}
 		name = lv.Name
+		if activate {
+			if err := groups[vg].allowed(lv); err != nil {
+				return edit{}, err
+			}
+		}
 		ref := Ref{vg, name}
 		return edit{units: []touch{{Ref: ref, activate: activate}}, fresh: []blank{{ref, volumeHead}}}, nil
 	})
@@ -151,7 +161,8 @@ func (e *Engine) Tag(ctx context.Context, ref Ref, add, del []string) error {
 }
 
 // Activate makes the devices of the volume's unit. A merge that was recorded
-// begins, unless the origin was active already or the snapshot is open.
+// begins, unless the origin was active already or the snapshot is open. A volume
+// that the host's settings exclude is refused with [ErrExcluded].
 func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 	unlock, vg, err := e.locked(ctx, ref)
 	if err != nil {
@@ -163,6 +174,9 @@ func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 		return err
 	}
 	t := touch{Ref: Ref{ref.VG, e.originOf(vg, ref.LV)}, activate: true}
+	if err := cmp.Or(vg.atHome(), vg.allowed(vg.LV(t.LV))); err != nil {
+		return err
+	}
 	merging := vg.Merging(t.LV)
 	t.noMerging = !states[t.LV].Copying && (states[t.LV].Active || merging != nil && states[merging.Name].Open())
 	return e.bringUnits(ctx, vg, []touch{t})
@@ -220,15 +234,21 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 	return e.carryOut(ctx, devs, plan, &commit{e: e}, nil)
 }
 
-// locked loads a group under its lock and makes sure that the volume is there.
+// locked loads a group under its lock and makes sure that the volume is there. Of a
+// group that is read-only not even devices are made or removed (lvm2 2.03.16,
+// lib/metadata/metadata.c, vg_read).
 func (e *Engine) locked(ctx context.Context, ref Ref) (unlock func() error, vg *VG, err error) {
 	unlock, err = e.Locks.VGs(ctx, true, ref.VG)
 	if err != nil {
 		return nil, nil, err
 	}
 	vg, err = e.Store.Load(ctx, ref.VG)
-	if err == nil && vg.LV(ref.LV) == nil {
+	switch {
+	case err != nil:
+	case vg.LV(ref.LV) == nil:
 		err = vg.fail(ref.LV, "", ErrNotFound)
+	case !vg.Writable():
+		err = vg.fail("", "", ErrReadOnly)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())

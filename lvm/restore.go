@@ -64,7 +64,7 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 			errs = append(errs, err)
 			continue
 		}
-		active, wait := autoActive(lv), false
+		active, wait := vg.autoActivates(lv), false
 		if was != nil {
 			active, wait = vg.remembered(unit, was)
 		} else if slices.ContainsFunc(unit, func(lv *LV) bool { return vg.leftAlone(lv, elsewhere) != nil }) {

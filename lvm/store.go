@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,8 @@ type Store struct {
 	Devices []string // paths of block devices or image files, each device once
 	Open    func(path string, write bool) (blockdev.Device, error)
 
-	SystemIDs []string         // this host's, and others whose groups it may use; a group with no ID is everybody's
+	SystemIDs []string         // this host's first, then others whose groups it may use; a group with no ID is everybody's
+	Lists     Lists            // which volumes this host may activate
 	Command   string           // who writes, for the text's description; "": cowhand
 	Host      string           // name of this host
 	System    string           // uname, noted beside it
@@ -86,8 +86,8 @@ func (s *Store) Scan(ctx context.Context) (*Listing, error) {
 	}
 	l := &Listing{Problems: f.problems}
 	for _, g := range f.groups {
-		vg := g.present()
-		l.Groups = append(l.Groups, Group{vg, cmp.Or(g.err, s.usable(vg))})
+		vg := s.present(g)
+		l.Groups = append(l.Groups, Group{vg, cmp.Or(g.err, vg.fail("", "", s.usable(vg)))})
 	}
 	for _, d := range f.disks {
 		l.PVs = append(l.PVs, f.volume(d))
@@ -107,23 +107,71 @@ func (s *Store) Load(ctx context.Context, name string) (*VG, error) {
 	if err != nil {
 		return nil, err
 	}
-	vg := g.present()
+	vg := s.present(g)
 	return vg, vg.fail("", "", s.usable(vg))
+}
+
+// Special cases of [ErrForeign] and [ErrInvalid].
+var (
+	ErrExported error = &special{"exported", ErrForeign}                         // nobody's for now
+	ErrShared   error = &special{"shared by several hosts", ErrForeign}          // one at a time, by a lock manager's leave
+	ErrReadOnly error = &special{"volume group is read-only", ErrInvalid}        // its metadata may not be changed
+	ErrExcluded error = &special{"not to be activated on this host", ErrInvalid} // by lvm2's settings
+)
+
+// special is an error that is one of a more general kind, too.
+type special struct {
+	text string
+	kind error
+}
+
+func (e *special) Error() string { return e.text }
+func (e *special) Unwrap() error { return e.kind }
+
+// present returns the group as it is on this host, with what the host may do.
+func (s *Store) present(g *group) *VG {
+	vg := g.present()
+	vg.lists = &s.Lists
+	vg.abroad = vg.SystemID != "" && len(s.SystemIDs) > 0 && vg.SystemID != s.SystemIDs[0]
+	return vg
 }
 
 // usable reports a group that this host must leave alone.
 func (s *Store) usable(vg *VG) error {
 	switch {
 	case vg.SystemID != "" && !slices.Contains(s.SystemIDs, vg.SystemID):
-		return fmt.Errorf("system id is %q, this host's is %q: %w", vg.SystemID, strings.Join(s.SystemIDs, `", "`), ErrForeign)
+		ours := "this host has none"
+		if len(s.SystemIDs) > 0 {
+			ours = fmt.Sprintf("this host's is %q", s.SystemIDs[0])
+		}
+		return fmt.Errorf("system id is %q, %s: %w", vg.SystemID, ours, ErrForeign)
 	case vg.LockType != "" && vg.LockType != "none":
-		return fmt.Errorf("shared by lock manager %q: %w", vg.LockType, ErrForeign)
+		return fmt.Errorf("volume group needs the lock manager %q: %w", vg.LockType, ErrShared)
 	case slices.Contains(vg.Status, "CLUSTERED"), slices.Contains(vg.Status, "SHARED"):
-		return fmt.Errorf("clustered: %w", ErrForeign)
+		return fmt.Errorf("volume group needs a cluster's lock manager: %w", ErrShared)
 	case vg.Exported():
-		return fmt.Errorf("exported: %w", ErrForeign)
+		return fmt.Errorf("volume group is %w", ErrExported)
 	}
 	return nil
+}
+
+// changeable reports a group of which no commit could be made, as far as it can be
+// told without looking at the devices.
+func (vg *VG) changeable() error {
+	if !vg.Writable() {
+		return ErrReadOnly
+	}
+	for _, pv := range vg.PVs {
+		if pv.Missing() {
+			return pv.lost()
+		}
+	}
+	return nil
+}
+
+// lost is the error of a PV that is not there.
+func (pv *PV) lost() error {
+	return fmt.Errorf("%s %s, last seen at %s: %w", pv.Name, pv.ID.Dashed(), pv.Device, ErrMissingPV)
 }
 
 // found is what a scan makes of the devices.
@@ -203,7 +251,7 @@ func (f *found) place(g *group) {
 		disks := f.byID[pv.ID]
 		switch {
 		case len(disks) == 0:
-			f.problems = append(f.problems, g.vg.fail("", "", fmt.Errorf("%s %s, last seen at %s: %w", pv.Name, pv.ID.Dashed(), pv.Device, ErrMissingPV)))
+			f.problems = append(f.problems, g.vg.fail("", "", pv.lost()))
 			continue
 		case len(disks) > 1 && g.err == nil:
 			g.err = g.vg.fail("", "", fmt.Errorf("%s %s is on %s and on %s: %w", pv.Name, pv.ID.Dashed(), disks[0].path, disks[1].path, ErrDuplicate))

@@ -24,8 +24,12 @@ const volumeHead dmcore.Sectors = 8
 func storeHead(chunk dmcore.Sectors) dmcore.Sectors { return 2 * chunk }
 
 // zero writes zeroes over the beginning of a volume that is not in the metadata
-// yet, on the physical volumes, and syncs them.
+// yet, on the physical volumes, and syncs them. Nothing is written if the group may
+// not be.
 func (e *Engine) zero(vg *VG, b blank) error {
+	if err := vg.changeable(); err != nil {
+		return vg.fail("", "", err)
+	}
 	if err := e.trace("%s: zero %d sectors", b.Ref, b.length); err != nil {
 		return err
 	}
