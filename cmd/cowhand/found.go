@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -11,13 +10,15 @@ import (
 	"cowhand/dmcore"
 	"cowhand/lvm"
 	"cowhand/lvm/devscan"
-	"cowhand/lvm/lvmconf"
 )
 
 // devicePaths are the physical volumes to look at: those of the list or, where
 // the kernel's engine has none, those that lvm2 would look at and whatever the
 // command has named besides.
 func (h *host) devicePaths() ([]string, error) {
+	if _, err := h.lvm2Settings(); err != nil {
+		return nil, err
+	}
 	if h.found == nil && len(h.Devices) == 0 {
 		if err := h.find(); err != nil {
 			return nil, err
@@ -36,17 +37,15 @@ func (h *host) find() error {
 	if err != nil || !onKernel {
 		return err
 	}
-	dir, conf, err := loadLVMConf()
+	s, err := h.lvm2Settings()
 	if err != nil {
 		return err
 	}
-	if h.found, err = lvm.HostDevices(context.Background(), dir, conf, dmcore.NewClient(h.kernel())); err != nil {
+	if h.found, err = lvm.HostDevices(context.Background(), s.dir, s.Conf, dmcore.NewClient(h.kernel())); err != nil {
 		return err
 	}
-	for _, problems := range [][]error{conf.Warnings, h.found.Problems} {
-		for _, p := range problems {
-			h.note("warning: %s", p)
-		}
+	for _, p := range h.found.Problems {
+		h.note("warning: %s", p)
 	}
 	if h.verbose {
 		for _, s := range h.found.Skipped {
@@ -54,16 +53,6 @@ func (h *host) find() error {
 		}
 	}
 	return nil
-}
-
-// loadLVMConf reads lvm2's settings from where lvm2 would.
-func loadLVMConf() (dir string, conf lvmconf.Conf, err error) {
-	dir, set := os.LookupEnv("LVM_SYSTEM_DIR")
-	if !set {
-		dir = "/etc/lvm"
-	}
-	conf, err = lvmconf.Load(dir)
-	return dir, conf, err
 }
 
 // ruledOut says why a device that the command names is not to be looked at, nil

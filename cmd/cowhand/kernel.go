@@ -70,6 +70,7 @@ func (h *host) kernelVolumes() (*lvm.Engine, error) {
 	e.Node = h.node
 	e.Guard = h.guard
 	e.Probed = h.kernel().Probed
+	e.Store.Lists = h.lvm2.lists()
 	return e, nil
 }
 
@@ -159,7 +160,8 @@ func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	e.Guard, e.Trace = nil, nil
-	e.Store.Archive = nil // its file system may be on a device that is suspended
+	e.Store.Archive = nil  // its file system may be on a device that is suspended
+	e.Locks.NoWait = false // who died may have left it to a child that goes in a moment
 	why := guardian.Watch(worker, os.Stdin, os.Stdout, guardLimit)
 	if !errors.Is(why, guardian.ErrDied) && !errors.Is(why, guardian.ErrHung) {
 		return why
@@ -184,7 +186,10 @@ func (h *host) globals(paths []string) ([]string, error) {
 	if onKernel {
 		engine = configs.EngineKernel
 	}
-	args := []string{"--engine", engine, "--run-dir", h.RunDir, "--state-dir", h.StateDir, "--lvm-dir", h.Archive.Dir, "--lock-dir", h.lockDir}
+	args := []string{"--engine", engine, "--run-dir", h.RunDir, "--lock-dir", h.lockDir}
+	if !h.lvm2Copies { // else the defaults are what they are here
+		args = append(args, "--state-dir", h.StateDir, "--lvm-dir", h.Archive.Dir)
+	}
 	if h.configFile != "" {
 		args = append(args, "--config", h.configFile)
 	}

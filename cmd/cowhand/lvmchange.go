@@ -19,6 +19,9 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
+	if err := r.wholeOnly(on); err != nil {
+		return err
+	}
 	readOnly, err := r.permission()
 	if err != nil {
 		return err
@@ -86,8 +89,7 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 		return err
 	}
 	for _, lv := range f.lvs {
-		if on && r.skipped(lv, auto) {
-			r.warn("Ignoring %s/%s, which is flagged to be skipped; -K activates it.", f.vg.Name, lv.Name)
+		if on && r.skipped(f.vg, lv, auto) {
 			continue
 		}
 		if seg := f.vg.Snapshot(lv.Name); seg != nil && seg.Merging {
@@ -108,17 +110,14 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 	return r.eachUnit(f.vg, lvs, func(ref lvm.Ref) error { return r.activate(ctx, e, ref, on) })
 }
 
-// skipped tells a volume that is flagged to be left alone, unless -K is given.
-func (r *lvmRun) skipped(lv *lvm.LV, auto bool) bool {
-	return slices.Contains(lv.Flags, "ACTIVATION_SKIP") && !r.args.has("ignoreactivationskip") ||
-		auto && slices.Contains(lv.Flags, "NOAUTOACTIVATE")
-}
-
 func (r *lvmRun) activate(ctx context.Context, e *lvm.Engine, ref lvm.Ref, on bool) error {
 	if !on {
 		return e.Deactivate(ctx, ref)
 	}
-	if err := e.Activate(ctx, ref); err != nil {
+	if err := e.Activate(ctx, ref); errors.Is(err, lvm.ErrExcluded) {
+		r.warn("%v", err) // lvm2 says nothing, and is content
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return r.followMerge(ctx, e, ref)

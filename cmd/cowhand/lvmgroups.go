@@ -44,7 +44,7 @@ func vgcreate(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
-	spec := lvm.VGSpec{Name: name, PVs: paths, Tags: r.args.tags("addtag"), SystemID: r.args.get("systemid")}
+	spec := lvm.VGSpec{Name: name, PVs: paths, Tags: r.args.tags("addtag"), SystemID: r.newSystemID(e)}
 	if r.args.has("physicalextentsize") {
 		s, err := lvmSize(r.args.get("physicalextentsize"), "m")
 		if err != nil {
@@ -79,7 +79,11 @@ func vgcreate(ctx context.Context, r *lvmRun) error {
 	if _, err := e.CreateVG(ctx, spec); err != nil {
 		return err
 	}
-	r.say("Volume group %q successfully created", name)
+	with := ""
+	if spec.SystemID != "" {
+		with = " with system ID " + spec.SystemID
+	}
+	r.say("Volume group %q successfully created%s", name, with)
 	return nil
 }
 
@@ -194,6 +198,9 @@ func vgchange(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
+	if err := r.wholeOnly(on); err != nil {
+		return err
+	}
 	tags := r.args.has("addtag") || r.args.has("deltag")
 	if !r.args.has("activate") && !tags && !r.args.has("refresh") {
 		return usagef("need one or more of: --activate, --addtag, --deltag, --refresh")
@@ -231,7 +238,7 @@ func vgchange(ctx context.Context, r *lvmRun) error {
 func (r *lvmRun) activateAll(ctx context.Context, e *lvm.Engine, vg *lvm.VG, on, auto bool) error {
 	var lvs []*lvm.LV
 	for _, lv := range vg.ShownLVs() {
-		if !on || !r.skipped(lv, auto) {
+		if !on || !r.skipped(vg, lv, auto) {
 			lvs = append(lvs, lv)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"cowhand/dmcore"
@@ -63,8 +64,11 @@ func (r *lvmRun) look(ctx context.Context) (*lvmLook, error) {
 		}
 	}
 	for _, g := range listing.Groups {
-		if g.Err != nil {
+		if g.Err != nil && !r.reveals(g.Err) {
 			look.broken[g.VG.Name] = g.Err
+			if errors.Is(g.Err, lvm.ErrForeign) {
+				look.hide(g.VG)
+			}
 			continue
 		}
 		states := map[string]lvm.LVState{}

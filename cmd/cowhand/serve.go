@@ -127,7 +127,9 @@ func (h *host) daemonEngine(ctl dmcore.Control, tables []dmcore.Table) (*lvm.Eng
 	if err != nil {
 		return nil, err
 	}
-	return h.newEngine(dmcore.NewClient(ctl), paths), nil
+	e := h.newEngine(dmcore.NewClient(ctl), paths)
+	e.Locks.NoWait = false // nobody would try again
+	return e, nil
 }
 
 func allTables(ctx context.Context, dm *dmcore.Client) ([]dmcore.Table, error) {

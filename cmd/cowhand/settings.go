@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cowhand/configs"
-	"cowhand/lvm"
 )
 
 // settings are what flags, environment and files say, in this order.
@@ -18,6 +17,8 @@ type settings struct {
 	configs.Config
 	configFile string // --config; "": the usual ones
 	lockDir    string
+	lvm2       *lvm2 // nil: not read yet
+	lvm2Copies bool  // copies of metadata go where lvm2 keeps them
 	output     string
 	fields     []string
 	sort       string
@@ -69,25 +70,26 @@ func (h *host) configure(c *cli.Context) error {
 }
 
 // defaults are the system's directories for root and the user's own for
-// others. Copies of metadata go where lvm2 keeps them, unless cowhand was told
-// to keep what is its own elsewhere.
+// others. Locks are lvm2's, and copies of metadata go where lvm2 keeps them,
+// unless cowhand was told to keep what is its own elsewhere.
 func (h *host) defaults() {
 	state, run := defaultDirs()
 	root := os.Geteuid() == 0
-	if h.Archive.Dir == "" && root && h.StateDir == "" {
-		h.Archive.Dir = "/etc/lvm"
+	if root {
+		h.lvm2 = loadLVM2()
 	}
+	h.lvm2Copies = h.Archive.Dir == "" && root && h.StateDir == ""
 	if h.StateDir == "" {
 		h.StateDir = state
 	}
 	if h.RunDir == "" {
 		h.RunDir = run
 	}
-	if h.Archive.Dir == "" {
+	if h.Archive.Dir == "" && !h.lvm2Copies {
 		h.Archive.Dir = filepath.Join(h.StateDir, "lvm")
 	}
 	if h.lockDir == "" && root {
-		h.lockDir = lvm.DefaultLockDir
+		h.lockDir = h.lvm2.Global.LockingDir
 	} else if h.lockDir == "" {
 		h.lockDir = filepath.Join(h.RunDir, "lock")
 	}

@@ -96,10 +96,13 @@ const reconnectPatience = 75 * time.Second
 
 func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	name, _ := os.Hostname() // a note in the metadata; none is fine
+	if h.lvm2 == nil {
+		h.lvm2 = loadLVM2()
+	}
 	e := &lvm.Engine{
 		Store: &lvm.Store{Devices: paths, Open: openDevice, Command: h.commandLine(), Host: name, System: system()},
 		DM:    dm,
-		Locks: lvm.Locks{Dir: h.lockDir},
+		Locks: lvm.Locks{Dir: h.lockDir, NoWait: !h.lvm2.Global.WaitForLocks},
 		Host:  name,
 		// Volumes that the host itself uses are the kernel's.
 		Elsewhere: lvm.KernelDevices,
@@ -108,8 +111,8 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
 	}
-	e.Store.Archive = lvm.ArchiveIn(h.Archive.Dir)
-	e.Store.Archive.RetainMin, e.Store.Archive.RetainDays = h.Archive.RetainMin, h.Archive.RetainDays
+	e.Store.Archive = h.archive()
+	e.Store.SystemIDs = h.lvm2.systemIDs
 	if h.verbose {
 		e.Trace = h.narrate()
 	}
