@@ -94,28 +94,6 @@ func (h *host) daemonDevices() (map[dmcore.UUID]bool, error) {
 	return devices, nil
 }
 
-// node is how the kernel's tables name a physical volume: by its number. An
-// image file gets a loop device, which goes when nothing is mapped to it.
-func (h *host) node(path string) (dmcore.Dev, error) {
-	if dev, ok := h.nodes[path]; ok {
-		return dev, nil
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	rdev := uint64(st.Rdev)
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return "", fmt.Errorf("%s: the kernel's device mapper maps block devices: %w", path, lvm.ErrUnsupported)
-	}
-	dev := dmcore.DevNo{Major: unix.Major(rdev), Minor: unix.Minor(rdev)}.Dev()
-	if h.nodes == nil {
-		h.nodes = map[string]dmcore.Dev{}
-	}
-	h.nodes[path] = dev
-	return dev, nil
-}
-
 // guardLimit is how long devices may stay suspended: the engine gives up by
 // itself before.
 const guardLimit = lvm.DefaultWindow + 10*time.Second
