@@ -55,6 +55,7 @@ func (s *Store) prepare(ctx context.Context, next *VG, archive *Archive) (*Pendi
 	}
 	p := &Pending{VG: next.Clone()}
 	p.VG.Seqno++
+	p.VG.lockWrites()
 	if err := p.VG.Validate(); err != nil {
 		return nil, err
 	}

@@ -211,7 +211,7 @@ func (vg *VG) Writable() bool { return writable(vg.Status, vg.Flags) }
 // writable: lvm2 replaces WRITE by the flag WRITE_LOCKED to keep older versions
 // from writing (lib/format_text/flags.c).
 func writable(status, flags []string) bool {
-	return slices.Contains(status, statusWrite) || slices.Contains(flags, "WRITE_LOCKED")
+	return slices.Contains(status, statusWrite) || slices.Contains(flags, flagWriteLocked)
 }
 
 // Exported reports a group that was exported to move it to another system.
