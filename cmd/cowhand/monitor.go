@@ -88,7 +88,7 @@ func (h *host) look(ctx context.Context, e *lvm.Engine, policy func(*lvm.VG, *lv
 
 // extendPolicy is ours for the snapshots of sets, and lvm2's for others.
 func (h *host) extendPolicy() (func(*lvm.VG, *lvm.LV) lvm.ExtendPolicy, error) {
-	_, conf, err := loadLVMConf()
+	conf, err := h.lvm2Settings()
 	if err != nil {
 		return nil, err
 	}
