@@ -174,12 +174,14 @@ func (d *devices) unknown(after, before *VG) iter.Seq[dmcore.Info] {
 	}
 }
 
-// held reports a device that is open although its volume is in neither metadata
-// any more: somebody writes to extents that may be given to another volume.
+// held reports a device that is still there although its volume is in neither
+// metadata any more, and was not removed with the other orphans: somebody has it
+// open, or had it just then. It is mapped to extents that may be given to another
+// volume.
 func (d *devices) held(after, before *VG) error {
 	for i := range d.unknown(after, before) {
-		if i.OpenCount > 0 && layerOf(i.UUID) == "" {
-			return fmt.Errorf("device %s: its volume is gone and it is open, on extents that are free: %w", i.Name, ErrInUse)
+		if layerOf(i.UUID) == "" {
+			return fmt.Errorf("device %s: its volume is gone and it is in use, on extents that are free: %w", i.Name, ErrInUse)
 		}
 	}
 	return nil

@@ -204,6 +204,25 @@ func TestRefreshOpenedMeanwhile(t *testing.T) {
 	w.expect(root, 0, 1)
 }
 
+// forget removes a volume as lvm2 does, which knows nothing of our devices.
+func (w *world) forget(lv string) {
+	w.t.Helper()
+	vg, err := w.Group(w.t.Context(), "vg")
+	if err == nil {
+		err = vg.Remove(lv)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := w.Store.Prepare(w.t.Context(), vg)
+	if err == nil {
+		err = p.Commit()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // A device that is open although lvm2 removed its volume keeps its extents from
 // being given to another.
 func TestOpenOrphan(t *testing.T) {
@@ -214,20 +233,7 @@ func TestOpenOrphan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vg, err := w.Group(t.Context(), "vg")
-	if err == nil {
-		err = vg.Remove("old")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := w.Store.Prepare(t.Context(), vg) // as lvm2 does, which knows nothing of our devices
-	if err == nil {
-		err = p.Commit()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.forget("old")
 	snapshot := func() error {
 		return w.Snapshot(t.Context(), []lvm.SnapshotRequest{{Origin: root, Name: "s1", Size: lvm.Size{Bytes: 4 << 20}}})
 	}
@@ -240,6 +246,33 @@ func TestOpenOrphan(t *testing.T) {
 	h.Close()
 	if err := snapshot(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Nor are they given away while somebody has it open who is gone when one looks:
+// what could not be removed is mapped.
+func TestBusyOrphan(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	w.create("old", "16m")
+	w.forget("old")
+	live := w.DM
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		if c == dmcore.Remove {
+			return nil, &dmcore.Error{Cmd: c, Name: "vg-old", Err: dmcore.ErrBusy}
+		}
+		return live.Control().Do(ctx, c, r)
+	}))
+	spec := lvm.StripedSpec{LinearSpec: lvm.LinearSpec{Name: "new", Size: lvm.Size{Bytes: 4 << 20}}, Stripes: 1}
+	if _, err := w.Create(ctx, "vg", spec, true); !errors.Is(err, lvm.ErrInUse) {
+		t.Errorf("create: %v", err)
+	}
+	w.DM = live
+	if _, err := w.Create(ctx, "vg", spec, true); err != nil {
+		t.Error(err)
+	}
+	if got, want := w.names(), "vg-new "; got != want {
+		t.Errorf("devices %q, want %q", got, want)
 	}
 }
 
