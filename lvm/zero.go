@@ -83,7 +83,17 @@ func (e *Engine) zeroDevice(path string, off, n int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	return errors.Join(writeZeroes(dev, off, n), dev.Sync())
+	return errors.Join(zeroes(dev, off, n), dev.Sync())
+}
+
+// zeroes has the device zero itself, if it can. Bytes that are written to a block
+// device go with all of their page as this host knows it, and the rest of that
+// may be another volume's, which the kernel's device mapper writes past the page.
+func zeroes(dev blockdev.Device, off, n int64) error {
+	if z, ok := dev.(blockdev.Zeroer); ok && z.Zero(off, n, false) == nil {
+		return nil
+	}
+	return writeZeroes(dev, off, n)
 }
 
 func writeZeroes(dev blockdev.Device, off, n int64) error {
