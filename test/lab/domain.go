@@ -9,13 +9,14 @@ import (
 	"text/template"
 )
 
-// Domain describes a guest of the lab: one processor, 128 MiB, one virtio disk, one network card
-// that leads nowhere, a serial console. It boots to its first word in about 3 s without KVM.
+// Domain describes a guest of the lab: one processor, one virtio disk, one network card that leads
+// nowhere, a serial console. With the lab's kernel it boots to its first word in about 3 s without KVM.
 type Domain struct {
-	Name   string
-	Boot   Boot
-	Source string // the disk: a path of a raw image, or an nbd+unix:///EXPORT?socket=PATH URI
-	Words  string // more words for the kernel's command line, such as cowhand.write=TEXT
+	Name      string
+	Boot      Boot   // none: it boots from its disk
+	MemoryMiB int    // 128 unless set
+	Source    string // the disk: a path of a raw image or block device (in /dev), or an nbd+unix:///EXPORT?socket=PATH URI
+	Words     string // more words for the kernel's command line, such as cowhand.write=TEXT
 
 	// Reconnect is for how many seconds QEMU waits for an NBD server that went away; 0: it fails all
 	// requests at once. Only some versions of libvirt know it: see [Reconnects].
@@ -32,13 +33,15 @@ const BootWords = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reli
 var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml": escape}).Parse(
 	`<domain type='{{.Type}}'>
   <name>{{.Name | xml}}</name>
-  <memory unit='MiB'>128</memory>
+  <memory unit='MiB'>{{.MemoryMiB}}</memory>
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
+    {{- if .Boot.Kernel}}
     <kernel>{{.Boot.Kernel | xml}}</kernel>
     <initrd>{{.Boot.Initrd | xml}}</initrd>
     <cmdline>{{.Words | xml}}</cmdline>
+    {{- end}}
   </os>
   <features>
     <acpi/>
@@ -48,7 +51,7 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
   <on_reboot>destroy</on_reboot>
   <on_crash>destroy</on_crash>
   <devices>
-    <disk type='{{if .Export}}network{{else}}file{{end}}' device='disk'>
+    <disk type='{{.Kind}}' device='disk'>
       <driver name='qemu' type='raw' cache='none' discard='unmap' error_policy='stop'/>
       {{- if .Export}}
       <source protocol='nbd' name='{{.Export | xml}}'>
@@ -57,6 +60,8 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
         <reconnect delay='{{.Reconnect}}'/>
         {{- end}}
       </source>
+      {{- else if eq .Kind "block"}}
+      <source dev='{{.Source | xml}}'/>
       {{- else}}
       <source file='{{.Source | xml}}'/>
       {{- end}}
@@ -81,14 +86,20 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"xml
 func (d Domain) XML() string {
 	v := struct {
 		Domain
-		Type, CPU, Export, Socket string
-	}{Domain: d, Type: "qemu", CPU: "<cpu mode='custom'><model>qemu64</model></cpu>"}
+		Type, CPU, Kind, Export, Socket string
+	}{Domain: d, Type: "qemu", CPU: "<cpu mode='custom'><model>qemu64</model></cpu>", Kind: "file"}
 	if os.Getenv("COWHAND_KVM") == "1" {
 		v.Type, v.CPU = "kvm", "<cpu mode='host-passthrough'/>"
 	}
 	v.Words = strings.TrimSpace(BootWords + " " + d.Words)
+	if v.MemoryMiB == 0 {
+		v.MemoryMiB = 128
+	}
 	if rest, ok := strings.CutPrefix(d.Source, "nbd+unix:///"); ok {
+		v.Kind = "network"
 		v.Export, v.Socket, _ = strings.Cut(rest, "?socket=")
+	} else if strings.HasPrefix(d.Source, "/dev/") {
+		v.Kind = "block"
 	}
 	var b strings.Builder
 	if err := domainXML.Execute(&b, v); err != nil {

@@ -20,6 +20,18 @@ func TestDomainNamesItsDisk(t *testing.T) {
 	}
 }
 
+func TestDomainOnABlockDevice(t *testing.T) {
+	xml := Domain{Name: "web", Source: "/dev/vg0/web", MemoryMiB: 32}.XML()
+	for _, part := range []string{"<disk type='block' device='disk'>", "<source dev='/dev/vg0/web'/>", "<memory unit='MiB'>32</memory>"} {
+		if !strings.Contains(xml, part) {
+			t.Errorf("no %s in\n%s", part, xml)
+		}
+	}
+	if strings.Contains(xml, "<kernel>") {
+		t.Errorf("a kernel, for a guest that boots from its disk:\n%s", xml)
+	}
+}
+
 func TestDomainWaitsForItsServer(t *testing.T) {
 	const element = "<reconnect delay='30'/>"
 	d := Domain{Name: "web", Source: "nbd+unix:///vg0/root?socket=/run/cowhand/nbd.sock"}
