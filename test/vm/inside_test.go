@@ -89,10 +89,11 @@ func runInside(t *testing.T, scenarios []scenario, c Config) (ran int) {
 const outputSlack = 20 * time.Second
 
 func runScenario(t *testing.T, m *Machine, s scenario) {
-	ctx, cancel := context.WithTimeout(t.Context(), inside.Deadline+outputSlack)
+	deadline := inside.Deadline(s.name)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline+outputSlack)
 	defer cancel()
 	argv := []string{
-		inside.Bin + "/" + s.program, "-test.v", "-test.run", "^" + s.name + "$", "-test.timeout", inside.Deadline.String(),
+		inside.Bin + "/" + s.program, "-test.v", "-test.run", "^" + s.name + "$", "-test.timeout", deadline.String(),
 	}
 	if testing.Short() {
 		argv = append(argv, "-test.short")

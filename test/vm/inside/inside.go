@@ -13,7 +13,8 @@
 //
 // Scenarios whose names begin with TestNoUdev run in a VM without udev. All others of one run share a
 // VM, so one that leaves a device-mapper or loop device behind fails; after a failure the VM is replaced. A scenario
-// that takes more than some 20 s is skipped where testing.Short says so.
+// that takes more than some 20 s is skipped where testing.Short says so. One whose name begins with
+// TestSlow has more time than others: see [Deadline].
 package inside
 
 import (
@@ -42,7 +43,12 @@ const (
 )
 
 // Deadline is for one scenario, on a busy machine without KVM.
-const Deadline = 5 * time.Minute
+func Deadline(test string) time.Duration {
+	if strings.HasPrefix(test, "TestSlow") {
+		return 15 * time.Minute
+	}
+	return 5 * time.Minute
+}
 
 // commandDeadline is for one program: what takes a second takes a minute beside several other VMs.
 const commandDeadline = 2 * time.Minute
