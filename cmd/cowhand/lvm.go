@@ -145,6 +145,9 @@ func (r *lvmRun) main(ctx context.Context, args []string) (err error) {
 	if err := r.args.check(); err != nil {
 		return err
 	}
+	if err := r.configure(); err != nil {
+		return err
+	}
 	if r.args.has("devices") {
 		r.Devices = nil
 		for _, list := range r.args.all("devices") {

@@ -25,16 +25,17 @@ type lvm2 struct {
 }
 
 // loadLVM2 reads lvm2's settings from where lvm2 would. Who may not read them is
-// no one whom lvm2 would work for: they do not hold him up.
-func loadLVM2() *lvm2 {
+// no one whom lvm2 would work for: they do not hold him up. over are settings of
+// the command line.
+func loadLVM2(over ...lvmconf.File) *lvm2 {
 	dir, set := os.LookupEnv("LVM_SYSTEM_DIR")
 	if !set {
 		dir = "/etc/lvm"
 	}
 	s := &lvm2{dir: dir}
-	s.Conf, s.err = lvmconf.Load(dir)
+	s.Conf, s.err = lvmconf.Load(dir, over...)
 	if errors.Is(s.err, fs.ErrPermission) && os.Geteuid() != 0 {
-		s.Conf, s.err = lvmconf.Load("")
+		s.Conf, s.err = lvmconf.Load("", over...)
 	}
 	if s.err != nil {
 		s.Conf = lvmconf.Default(dir)

@@ -18,8 +18,9 @@ import (
 const maxFile = 16 << 20
 
 // Load reads lvm.conf and lvmlocal.conf of lvm2's directory, each if it is
-// there. "" is no directory, and the defaults.
-func Load(dir string) (Conf, error) {
+// there, and then over, whose lists, as those of --config, replace the others.
+// "" is no directory, and the defaults.
+func Load(dir string, over ...File) (Conf, error) {
 	var files []File
 	for _, name := range []string{"lvm.conf", "lvmlocal.conf"} {
 		if dir == "" {
@@ -35,7 +36,7 @@ func Load(dir string) (Conf, error) {
 		}
 		files = append(files, File{path, text})
 	}
-	return Parse(dir, files...)
+	return layered(dir, files, over)
 }
 
 func readFile(path string) ([]byte, error) {
@@ -64,17 +65,19 @@ type File struct {
 
 // Parse returns the defaults as changed by the files: lvm.conf, then
 // lvmlocal.conf. Errors match [ErrInvalid] and begin with "file:line".
-func Parse(dir string, files ...File) (Conf, error) {
+func Parse(dir string, files ...File) (Conf, error) { return layered(dir, files, nil) }
+
+func layered(dir string, files, over []File) (Conf, error) {
 	c := Default(dir)
 	c.where = map[string]string{}
 	merged := map[string]placed{}
-	for _, f := range files {
+	for i, f := range append(files, over...) {
 		values, err := c.read(f)
 		if err != nil {
 			return Conf{}, err
 		}
 		for path, v := range values {
-			if old, ok := merged[path]; ok && slices.Contains(joined, path) {
+			if old, ok := merged[path]; ok && i < len(files) && slices.Contains(joined, path) {
 				v.Value = join(v.Value, old.Value)
 			}
 			merged[path] = v
