@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cowhand/dmcore"
 )
@@ -110,26 +111,28 @@ func (vg *VG) FreeRuns() []Run {
 // start. Taking from it is deterministic.
 type space struct{ runs []Run }
 
-// space returns the free extents of the named physical volumes, of all if none
-// are named, that are allocatable.
+// space returns the free extents of the named physical volumes, or of ranges of
+// them ([PV.Place]), of all if none are named, that are allocatable.
 func (vg *VG) space(pvs []string) *space {
 	s := &space{}
 	use := map[string]bool{}
 	for _, pv := range vg.PVs {
-		use[pv.Name] = pv.Allocatable() && (len(pvs) == 0 || slices.Contains(pvs, pv.Name))
+		use[pv.Name] = pv.Allocatable()
 	}
 	for _, r := range vg.FreeRuns() {
 		if use[r.PV] {
 			s.runs = append(s.runs, r)
 		}
 	}
+	s.runs = within(s.runs, pvs)
 	return s
 }
 
 // checkPVs reports names that are no physical volumes of the group, or none to
 // allocate from.
 func (vg *VG) checkPVs(pvs []string) error {
-	for _, name := range pvs {
+	for _, place := range pvs {
+		name, _, _ := strings.Cut(place, ":")
 		switch pv := vg.PV(name); {
 		case pv == nil:
 			return fmt.Errorf("physical volume %s: %w", name, ErrNotFound)
@@ -251,9 +254,7 @@ func stripedSegments(start Extents, size dmcore.Sectors, rows [][]Run) []*Segmen
 // are named.
 func (s *space) on(pvs []string) *space {
 	c := s.clone()
-	if len(pvs) > 0 {
-		c.runs = slices.DeleteFunc(c.runs, func(r Run) bool { return !slices.Contains(pvs, r.PV) })
-	}
+	c.runs = within(c.runs, pvs)
 	return c
 }
 

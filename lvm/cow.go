@@ -63,7 +63,7 @@ func cowTrap(size, chunk dmcore.Sectors) bool {
 func (vg *VG) COWExtents(n Extents, origin, chunk dmcore.Sectors, free Extents) (Extents, []string, error) {
 	var notes []string
 	if least := minCOWChunks * chunk; vg.Sectors(n) < least {
-		return 0, nil, fmt.Errorf("size %s: a snapshot needs three chunks, %s: %w",
+		return 0, nil, fmt.Errorf("size %s: smaller than the three chunks that a snapshot needs, %s: %w",
 			HumanSize(vg.Sectors(n)), HumanSize(least), ErrInvalid)
 	}
 	most := COWMaximum(origin, chunk, vg.ExtentSize)

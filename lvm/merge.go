@@ -38,7 +38,7 @@ func (vg *VG) canMerge(snap string) error {
 		return fmt.Errorf("its origin %s: %w", k.seg.Origin, ErrNotFound)
 	}
 	if !origin.Writable() {
-		return fmt.Errorf("its origin %s is read-only: %w", origin.Name, ErrInvalid)
+		return fmt.Errorf("into the read-only origin %s: %w", origin.Name, ErrInvalid)
 	}
 	if err := vg.canChange(origin); err != nil {
 		return fmt.Errorf("its origin %s: %w", origin.Name, err)

@@ -19,11 +19,12 @@ type SnapshotRequest struct {
 	Chunk    dmcore.Sectors // 0: DefaultChunk
 	ReadOnly bool
 	Tags     []string
+	PVs      []string // where to allocate, by name (pv0); none: anywhere
 }
 
 // Spec is the request as its group takes it.
 func (r SnapshotRequest) Spec() SnapshotSpec {
-	return SnapshotSpec{Origin: r.Origin.LV, Name: r.Name, Size: r.Size, Chunk: r.Chunk, ReadOnly: r.ReadOnly, Tags: r.Tags}
+	return SnapshotSpec{Origin: r.Origin.LV, Name: r.Name, Size: r.Size, Chunk: r.Chunk, ReadOnly: r.ReadOnly, Tags: r.Tags, PVs: r.PVs}
 }
 
 // Snapshot takes all the snapshots at one instant, with one commit in each

@@ -151,6 +151,9 @@ func (a *lvmArgs) tags(name string) []string {
 
 // check looks at values that are alike for all commands.
 func (a *lvmArgs) check() error {
+	if t := a.get("type"); t != "" && !slices.Contains(lvmTypes, t) {
+		return usagef("Invalid argument for --type: %s", t)
+	}
 	for _, flag := range []string{"addtag", "deltag"} {
 		for _, t := range a.tags(flag) {
 			if lvm.CheckTag(t) != nil {

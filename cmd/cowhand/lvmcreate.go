@@ -17,15 +17,17 @@ func (r *lvmRun) sizeFlags() (s lvm.Size, more bool, err error) {
 	name := "size"
 	switch {
 	case a.has("size") && a.has("extents"):
-		return s, false, usagef("please specify either size or extents (not both)")
+		return s, false, usagef("Please specify either size or extents but not both.")
 	case a.has("extents"):
 		name = "extents"
+	case !a.has("size") && r.verb.name == "lvextend" && len(a.words) > 1: // all there is on those
+		return lvm.Size{Percent: 100, Of: lvm.OfPVs}, true, nil
 	case !a.has("size"):
-		return s, false, usagef("please specify either size or extents")
+		return s, false, usagef("Please specify either size or extents.")
 	}
 	text, more := strings.CutPrefix(a.get(name), "+")
-	if strings.HasPrefix(text, "-") {
-		return s, false, usagef("--%s may not be negative", name)
+	if err := lvmSign(text, more); err != nil {
+		return s, false, err
 	}
 	if strings.Trim(text, "0.bBsSkKmMgGtTpPeE") == "" && strings.Contains(text, "0") {
 		return s, false, usagef("--%s may not be zero", name)
@@ -36,7 +38,7 @@ func (r *lvmRun) sizeFlags() (s lvm.Size, more bool, err error) {
 		s, err = lvm.ParseExtents(text)
 	}
 	if err != nil {
-		return s, false, usagef("%s", err)
+		return s, false, r.badSize(text, err)
 	}
 	return s, more, nil
 }
@@ -130,11 +132,7 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if err != nil {
 		return err
 	}
-	stripes, err := r.args.number("stripes", 1, 1, 128)
-	if err != nil {
-		return err
-	}
-	stripeSize, err := r.sectors("stripesize")
+	stripes, stripeSize, err := r.striping()
 	if err != nil {
 		return err
 	}
@@ -152,9 +150,6 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	}
 	if stripes > 1 && stripeSize == 0 {
 		r.say("Using default stripesize 64.00 KiB.")
-	}
-	if stripes == 1 && stripeSize != 0 {
-		r.warn("Ignoring stripesize argument with single stripe.")
 	}
 	spec := lvm.StripedSpec{Stripes: stripes, StripeSize: stripeSize, LinearSpec: lvm.LinearSpec{
 		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
@@ -178,9 +173,6 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	}
 	if vg != "" && vg != origin.VG {
 		return usagef("snapshot in %s, origin in %s: want one volume group", vg, origin.VG)
-	}
-	if len(r.args.words) > 1 {
-		return fmt.Errorf("%s: physical volumes for a snapshot cannot be chosen: %w", origin, errors.ErrUnsupported)
 	}
 	if r.args.has("stripes") && r.args.get("stripes") != "1" {
 		return fmt.Errorf("%s: a striped snapshot: %w", origin, errors.ErrUnsupported)
@@ -210,7 +202,11 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	if err != nil {
 		return err
 	}
-	req := lvm.SnapshotRequest{Origin: origin, Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, Tags: r.args.tags("addtag")}
+	pvs, err := pvNames(group, r.host, r.args.words[1:])
+	if err != nil {
+		return err
+	}
+	req := lvm.SnapshotRequest{Origin: origin, Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, Tags: r.args.tags("addtag"), PVs: pvs}
 	_, notes, err := group.SnapshotExtents(req.Spec())
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func lvconvert(ctx context.Context, r *lvmRun) error {
 func (r *lvmRun) startMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref) (started bool, err error) {
 	starts, err := e.StartMerge(ctx, []lvm.Ref{ref})
 	if err != nil {
-		return false, err
+		return false, lvmSays(err, "Cannot merge snapshot %s", ref)
 	}
 	for _, s := range starts {
 		if s.Started {

@@ -129,10 +129,7 @@ func pvNames(vg *lvm.VG, h *host, paths []string) ([]string, error) {
 			}
 			continue
 		}
-		path, extents, ranges := strings.Cut(p, ":")
-		if ranges {
-			return nil, fmt.Errorf("%s: extents %q of a physical volume cannot be chosen: %w", path, extents, lvm.ErrUnsupported)
-		}
+		path, extents, _ := strings.Cut(p, ":")
 		path, err := h.listed(path)
 		if err != nil {
 			return nil, err
@@ -141,7 +138,11 @@ func pvNames(vg *lvm.VG, h *host, paths []string) ([]string, error) {
 		if i < 0 {
 			return nil, &lvm.Error{VG: vg.Name, Err: fmt.Errorf("physical volume %s: %w", p, lvm.ErrNotFound)}
 		}
-		names = append(names, vg.PVs[i].Name)
+		place, err := vg.PVs[i].Place(extents)
+		if err != nil {
+			return nil, usagef("%s: %s", p, err)
+		}
+		names = append(names, place)
 	}
 	return names, nil
 }
