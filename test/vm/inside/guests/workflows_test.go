@@ -9,7 +9,7 @@ import (
 )
 
 // The three jobs of cowhand, one after the other on one guest: what `make demo` shows on the userspace
-// machine. About two minutes on two idle cores, for the most part libvirt's and QEMU's; so `make test`
+// machine. It takes 150 s of CPU time, for the most part libvirt's and QEMU's, so `make test`
 // has it too.
 func TestSlowGuestWorkflows(t *testing.T) {
 	h := newHerd(t, "1.0")
