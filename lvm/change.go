@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,18 +94,24 @@ func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *comm
 	}
 	armed := e.arm(ctx, plan)
 	err := devs.run(ctx, plan.Prepare)
-	done, unguarded := armed()
-	if err = errors.Join(err, unguarded); err != nil {
-		return errors.Join(undo(err), done())
+	guard, unguarded := armed()
+	if err = errors.Join(err, unguarded); err == nil {
+		err = guard.Begin()
+	}
+	if err != nil {
+		return errors.Join(undo(err), guard.Done())
 	}
 	ctx, cancel := cleanup(ctx) // who interrupts us now must not keep I/O waiting
 	defer cancel()
 	err = e.window(ctx, devs, plan, c, still)
 	if !c.stands {
-		return errors.Join(undo(err), done())
+		return errors.Join(undo(err), guard.Done())
+	}
+	if err := guard.Done(); err != nil { // the change stands, whatever became of the guardian
+		e.warn(err)
 	}
 	// What cannot be cleaned up is found again by the next change.
-	err = errors.Join(err, done(), devs.runAll(ctx, plan.Cleanup), e.settle(ctx, devs))
+	err = errors.Join(err, devs.runAll(ctx, plan.Cleanup), e.settle(ctx, devs))
 	c.after()
 	return err
 }
@@ -112,7 +119,22 @@ func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *comm
 // window is the time in which I/O waits: nothing in it may need a file system, or
 // memory that is not there. On an error before the commit nothing is resumed.
 func (e *Engine) window(ctx context.Context, devs *devices, plan Plan, c *commit, still func(context.Context) error) error {
-	begun := time.Now()
+	if err := e.suspend(ctx, devs, plan, still); err != nil {
+		return err
+	}
+	if err := c.commit(); err != nil {
+		return err
+	}
+	return devs.resume(ctx, plan.Resume)
+}
+
+// suspend suspends everything, and asks still. It gives up when that takes too
+// long: a device waits for the I/O that is under way, and with it all that were
+// suspended before.
+func (e *Engine) suspend(ctx context.Context, devs *devices, plan Plan, still func(context.Context) error) error {
+	window := cmp.Or(e.Window, DefaultWindow)
+	ctx, cancel := context.WithTimeoutCause(ctx, window, fmt.Errorf("devices took longer to suspend than the %s that are allowed", window))
+	defer cancel()
 	if err := devs.run(ctx, plan.Suspend); err != nil {
 		return err
 	}
@@ -121,45 +143,52 @@ func (e *Engine) window(ctx context.Context, devs *devices, plan Plan, c *commit
 			return err
 		}
 	}
-	window := e.Window
-	if window == 0 {
-		window = DefaultWindow
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if waited := time.Since(begun); waited > window {
-		return fmt.Errorf("devices took %s to suspend, at most %s are allowed", waited.Round(time.Millisecond), window)
-	}
-	if err := c.commit(); err != nil {
-		return err
-	}
-	return devs.resume(ctx, plan.Resume)
+	return nil
 }
 
 // DefaultWindow is how long devices may take to suspend.
 const DefaultWindow = 10 * time.Second
 
+// Guardian is somebody who stands by while devices are suspended.
+type Guardian interface {
+	// Begin is called just before the first device is suspended: from then on it
+	// must not take too long.
+	Begin() error
+	// Done is called when none is any more.
+	Done() error
+}
+
+// noGuardian is there where none is needed.
+type noGuardian struct{}
+
+func (noGuardian) Begin() error { return nil }
+func (noGuardian) Done() error  { return nil }
+
 // arm has the guardian come, if anything is going to be suspended, while other
-// things are prepared. The function returned waits until it is there; done may be
-// called in any case.
-func (e *Engine) arm(ctx context.Context, plan Plan) func() (done func() error, err error) {
-	none := func() error { return nil }
+// things are prepared. The function returned waits until it is there; its Done
+// may be called in any case.
+func (e *Engine) arm(ctx context.Context, plan Plan) func() (Guardian, error) {
 	if e.Guard == nil || len(plan.Suspend) == 0 {
-		return func() (func() error, error) { return none, nil }
+		return func() (Guardian, error) { return noGuardian{}, nil }
 	}
-	type guard struct {
-		done func() error
-		err  error
+	type come struct {
+		guard Guardian
+		err   error
 	}
-	come := make(chan guard, 1)
+	comes := make(chan come, 1)
 	go func() {
-		done, err := e.Guard(ctx, plan.suspended())
-		come <- guard{done, err}
+		guard, err := e.Guard(ctx, plan.suspended())
+		comes <- come{guard, err}
 	}()
-	return func() (func() error, error) {
-		g := <-come
-		if g.err != nil {
-			return none, g.err
+	return func() (Guardian, error) {
+		c := <-comes
+		if c.err != nil {
+			return noGuardian{}, c.err
 		}
-		return g.done, nil
+		return c.guard, nil
 	}
 }
 
@@ -259,16 +288,12 @@ func (c *commit) revert() error {
 // after does what follows a commit that stands: the copies in files, and news of
 // areas that did not take it.
 func (c *commit) after() {
-	warn := c.e.Warn
-	if warn == nil {
-		warn = func(error) {}
-	}
 	for _, p := range c.done {
 		for _, err := range p.Degraded {
-			warn(err)
+			c.e.warn(err)
 		}
 		if err := c.e.Store.Backup(p.VG); err != nil {
-			warn(err)
+			c.e.warn(err)
 		}
 	}
 }

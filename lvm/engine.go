@@ -36,9 +36,9 @@ type Engine struct {
 	Node func(path string) (dmcore.Dev, error)
 	// Guard is called before the first device is suspended, with the groups
 	// concerned: from then on somebody else must be ready to put their devices
-	// in order should this process die, and memory must not be paged out. done
+	// in order should this process die, and memory must not be paged out. Done
 	// ends that. Nil: the device mapper itself notices that we are gone.
-	Guard func(ctx context.Context, groups []ID) (done func() error, err error)
+	Guard func(ctx context.Context, groups []ID) (Guardian, error)
 	// Probed reports a device that only those have open who look at every new
 	// device, as udev does: they read a little and go. Nil: nobody does.
 	Probed func(dmcore.Info) bool
@@ -177,6 +177,12 @@ func (e *Engine) now() time.Time {
 }
 
 func (e *Engine) stamp() Stamp { return Stamp{Time: e.now(), Host: e.Host} }
+
+func (e *Engine) warn(err error) {
+	if e.Warn != nil {
+		e.Warn(err)
+	}
+}
 
 func (e *Engine) trace(format string, args ...any) error {
 	if e.Trace == nil {

@@ -3,6 +3,7 @@ package lvm_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,6 +305,61 @@ func TestActivateUnderOpenSnapshot(t *testing.T) {
 	}
 	w.expect(s1, 0, 3)
 	w.expect(root, 0, 0)
+}
+
+// A device whose I/O does not end is given up on, and what was suspended with it
+// goes on.
+func TestSuspendTakesTooLong(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	root := w.create("root", "16m")
+	live := w.DM
+	w.Window = time.Millisecond
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		if c == dmcore.Suspend {
+			<-ctx.Done()
+			return nil, &dmcore.Error{Cmd: c, Name: "vg-root", Err: context.Cause(ctx)}
+		}
+		return live.Control().Do(ctx, c, r)
+	}))
+	err := w.Snapshot(t.Context(), []lvm.SnapshotRequest{{Origin: root, Name: "s1", Size: lvm.Size{Bytes: 4 << 20}}})
+	if err == nil || !strings.Contains(err.Error(), "than the 1ms that are allowed") {
+		t.Errorf("snapshot: %v", err)
+	}
+	w.DM = live
+	if got, want := w.names(), "vg-root "; got != want {
+		t.Errorf("devices %q, want %q", got, want)
+	}
+}
+
+// guardian notes when its clock runs.
+type guardian struct {
+	steps *[]string
+	done  error
+}
+
+func (g guardian) Begin() error { *g.steps = append(*g.steps, "begin"); return nil }
+func (g guardian) Done() error  { *g.steps = append(*g.steps, "done"); return g.done }
+
+// The guardian's clock runs while devices are suspended, and no longer. What
+// becomes of it after that does not make a change fail that stands.
+func TestGuard(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	root := w.create("root", "16m")
+	var steps []string
+	var warned []error
+	w.Warn = func(err error) { warned = append(warned, err) }
+	w.Trace = func(step string) error { steps = append(steps, step); return nil }
+	w.Guard = func(context.Context, []lvm.ID) (lvm.Guardian, error) { return guardian{&steps, errFault}, nil }
+	w.snapshot(root, "s1")
+	at := func(word string) int {
+		return slices.IndexFunc(steps, func(s string) bool { return strings.HasPrefix(s, word) })
+	}
+	if b, d := at("begin"), at("done"); b < 0 || !strings.HasPrefix(steps[b-1], "dm: load") || !strings.HasPrefix(steps[b+1], "dm: suspend") || !strings.HasPrefix(steps[d-1], "dm: resume") {
+		t.Errorf("steps %q", steps)
+	}
+	if len(warned) != 1 || !errors.Is(warned[0], errFault) {
+		t.Errorf("warnings %v", warned)
+	}
 }
 
 // A volume that cannot be put in order does not keep another from it.

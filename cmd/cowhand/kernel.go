@@ -100,7 +100,7 @@ const guardLimit = lvm.DefaultWindow + 10*time.Second
 
 // guard has another process of this program stand by while devices of groups
 // are suspended.
-func (h *host) guard(ctx context.Context, groups []lvm.ID) (done func() error, err error) {
+func (h *host) guard(ctx context.Context, groups []lvm.ID) (lvm.Guardian, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err

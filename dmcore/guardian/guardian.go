@@ -5,8 +5,9 @@
 //	worker                                guardian
 //	Start ── starts ────────────────────▶ memory locked
 //	      ◀──────────────────── ready ── Watch
+//	Begin ── a byte ────────────────────▶ its clock runs
 //	  suspend … resume                      │ waits
-//	done ─── a byte ────────────────────▶ returns nil, and ends
+//	Done ─── a byte ────────────────────▶ returns nil, and ends
 //	  or dies: the pipe ends ───────────▶ ErrDied
 //	  or hangs: the deadline passes ────▶ kills the worker, ErrHung
 //
@@ -36,14 +37,38 @@ var (
 	ErrHung = errors.New("the process that suspended devices hung and was killed")
 )
 
+// What the worker writes.
+const (
+	begin = 'b'
+	over  = 'd'
+)
+
 // ready is what the guardian says when nothing can keep it from its work any more.
 const ready = "ready\n"
 
+// Guardian is a process that stands by, as its worker sees it.
+type Guardian struct {
+	in   io.WriteCloser
+	done func() error
+}
+
+// Begin starts the guardian's clock: from now on the worker must not take longer
+// than its limit.
+func (g *Guardian) Begin() error {
+	if _, err := g.in.Write([]byte{begin}); err != nil {
+		return fmt.Errorf("guardian: %w", err)
+	}
+	return nil
+}
+
+// Done ends the guardian and lets go of this process's memory. It may be called
+// more than once, and returns what went wrong with that.
+func (g *Guardian) Done() error { return g.done() }
+
 // Start starts a guardian, a process that calls [Watch] on its standard input
 // and output, in a session of its own, where no key that ends this process
-// reaches it, and locks this process's memory. done, which may be called more
-// than once, ends both; it returns what went wrong with that.
-func Start(ctx context.Context, cmd *exec.Cmd) (done func() error, err error) {
+// reaches it, and locks this process's memory.
+func Start(ctx context.Context, cmd *exec.Cmd) (*Guardian, error) {
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -70,10 +95,13 @@ func Start(ctx context.Context, cmd *exec.Cmd) (done func() error, err error) {
 	if err := lockMemory(); err != nil {
 		return nil, fail(err)
 	}
-	return sync.OnceValue(func() error {
-		_, err := in.Write([]byte{1})
-		return errors.Join(err, in.Close(), cmd.Wait(), unix.Munlockall())
-	}), nil
+	return &Guardian{in, sync.OnceValue(func() error {
+		_, err := in.Write([]byte{over})
+		if err = errors.Join(err, in.Close(), cmd.Wait()); err != nil {
+			err = fmt.Errorf("guardian: %w", err)
+		}
+		return errors.Join(err, unix.Munlockall())
+	})}, nil
 }
 
 // ignoreExit drops the news that a process which was killed did not end well.
@@ -93,8 +121,8 @@ func lockMemory() error {
 }
 
 // Watch is the guardian's side. It returns nil when the worker is done; ErrDied
-// when it is no more; ErrHung when limit passed first: then the worker was
-// killed, that it may not go on with what is about to be undone. It speaks on
+// when it is no more; ErrHung when limit has passed since Begin: then the worker
+// was killed, that it may not go on with what is about to be undone. It speaks on
 // out and listens on in.
 func Watch(worker int, in, out *os.File, limit time.Duration) error {
 	pidfd, err := unix.PidfdOpen(worker, 0)
@@ -112,27 +140,44 @@ func Watch(worker int, in, out *os.File, limit time.Duration) error {
 	if _, err := io.WriteString(out, ready); err != nil {
 		return fmt.Errorf("guardian: %w", err)
 	}
-	told := make(chan error, 1)
-	go func() {
-		var b [1]byte
-		_, err := in.Read(b[:])
-		told <- err
-	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case err := <-told:
-		if err == nil {
-			return nil
-		}
-		return ErrDied
-	case <-timer.C:
+	if err := listen(in, limit); err != ErrHung {
+		return err
 	}
 	err = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
 	if err == nil {
 		err = gone(pidfd)
 	}
 	return errors.Join(ErrHung, err)
+}
+
+// listen hears what becomes of the worker: ErrHung if its time is up.
+func listen(in io.Reader, limit time.Duration) error {
+	told := make(chan byte, 2) // all that a worker ever says
+	go func() {
+		defer close(told)
+		for {
+			var b [1]byte
+			if _, err := in.Read(b[:]); err != nil {
+				return
+			}
+			told <- b[0]
+		}
+	}()
+	var late <-chan time.Time
+	for {
+		select {
+		case b, ok := <-told:
+			switch {
+			case !ok:
+				return ErrDied
+			case b == over:
+				return nil
+			}
+			late = time.After(limit)
+		case <-late:
+			return ErrHung
+		}
+	}
 }
 
 // killPatience is how long a killed process may take to go: one that waits for

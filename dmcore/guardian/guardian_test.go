@@ -38,11 +38,15 @@ func self(role string, env ...string) *exec.Cmd {
 func work() {
 	g := self("guardian", fmt.Sprintf("GUARDIAN_WORKER=%d", os.Getpid()))
 	g.Stderr = os.Stderr
-	done, err := Start(context.Background(), g)
+	guard, err := Start(context.Background(), g)
 	fmt.Println("started", err)
-	line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
-	if line == "done\n" {
-		fmt.Println("done", done(), done())
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case "begin":
+			fmt.Println("begun", guard.Begin())
+		case "done":
+			fmt.Println("done", guard.Done(), guard.Done())
+		}
 	}
 }
 
@@ -97,6 +101,17 @@ func start(t *testing.T, limit string) *worker {
 	return w
 }
 
+// tell has the worker do something.
+func (w *worker) tell(t *testing.T, what, want string) {
+	t.Helper()
+	if _, err := io.WriteString(w.in, what+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := w.out.ReadString('\n'); line != want+"\n" {
+		t.Errorf("worker says %q, %v", line, err)
+	}
+}
+
 func (w *worker) report(t *testing.T) string {
 	t.Helper()
 	all, err := io.ReadAll(w.err)
@@ -108,12 +123,9 @@ func (w *worker) report(t *testing.T) string {
 
 func TestDone(t *testing.T) {
 	w := start(t, "1m")
-	if _, err := io.WriteString(w.in, "done\n"); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := w.out.ReadString('\n'); line != "done <nil> <nil>\n" {
-		t.Errorf("worker says %q, %v", line, err)
-	}
+	w.tell(t, "begin", "begun <nil>")
+	w.tell(t, "done", "done <nil> <nil>")
+	w.in.Close() // and the worker ends
 	if got := w.report(t); got != "guardian: <nil>" {
 		t.Errorf("report %q", got)
 	}
@@ -129,9 +141,41 @@ func TestWorkerDies(t *testing.T) {
 	}
 }
 
+// What is prepared may take its time: the clock runs from Begin on.
+func TestPreparing(t *testing.T) {
+	if err := listen(&script{said: []any{400 * time.Millisecond, byte(begin), byte(over)}}, 200*time.Millisecond); err != nil {
+		t.Errorf("a worker that was long at preparing: %v", err)
+	}
+	if err := listen(&script{said: []any{byte(begin), time.Minute}}, time.Millisecond); err != ErrHung {
+		t.Errorf("a worker that hangs: %v", err)
+	}
+	if err := listen(&script{}, time.Millisecond); err != ErrDied {
+		t.Errorf("a worker that dies while it prepares: %v", err)
+	}
+}
+
+// script is a worker's end of the pipe: bytes, and times in which nothing comes.
+type script struct{ said []any }
+
+func (s *script) Read(p []byte) (int, error) {
+	for len(s.said) > 0 {
+		next := s.said[0]
+		s.said = s.said[1:]
+		switch next := next.(type) {
+		case byte:
+			p[0] = next
+			return 1, nil
+		case time.Duration:
+			time.Sleep(next)
+		}
+	}
+	return 0, io.EOF
+}
+
 // A worker that stands still, here stopped, is killed when the time is up.
 func TestWorkerHangs(t *testing.T) {
 	w := start(t, "300ms")
+	w.tell(t, "begin", "begun <nil>")
 	if err := w.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -151,8 +195,8 @@ func TestNotItsWorker(t *testing.T) {
 }
 
 func TestNoGuardian(t *testing.T) {
-	if done, err := Start(t.Context(), exec.Command("true")); err == nil {
-		done()
+	if guard, err := Start(t.Context(), exec.Command("true")); err == nil {
+		guard.Done()
 		t.Error("a program that is no guardian was taken for one")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -164,11 +208,11 @@ func TestNoGuardian(t *testing.T) {
 
 func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
-		done, err := Start(b.Context(), self("guardian", fmt.Sprintf("GUARDIAN_WORKER=%d", os.Getpid()), "GUARDIAN_LIMIT=1m"))
+		guard, err := Start(b.Context(), self("guardian", fmt.Sprintf("GUARDIAN_WORKER=%d", os.Getpid()), "GUARDIAN_LIMIT=1m"))
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := done(); err != nil {
+		if err := guard.Done(); err != nil {
 			b.Fatal(err)
 		}
 	}

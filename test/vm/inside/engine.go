@@ -30,7 +30,7 @@ func Engine(devices ...string) *lvm.Engine {
 			err := unix.Stat(path, &st)
 			return dmcore.DevNo{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}.Dev(), err
 		},
-		Guard: func(ctx context.Context, groups []lvm.ID) (func() error, error) {
+		Guard: func(ctx context.Context, groups []lvm.ID) (lvm.Guardian, error) {
 			args := []string{"--engine", configs.EngineKernel}
 			for _, d := range devices {
 				args = append(args, "--devices", d)
