@@ -51,7 +51,7 @@ func (c *Control) Probed(info dmcore.Info) bool {
 	})
 }
 
-// probedTries is how often udev may close the device while it is looked at.
+// probedTries is how often udev may open or close the device while it is looked at.
 const probedTries = 3
 
 // probed compares the count of openings with the probers that had the device
@@ -60,12 +60,15 @@ const probedTries = 3
 func probed(proc string, dev dmcore.DevNo, count func() (int, error)) bool {
 	for range probedTries {
 		before, err := openers(proc, dev, func(pid int) bool { return prober(proc, pid) })
-		if err != nil || len(before) == 0 {
+		if err != nil {
 			return false
 		}
-		n, err := count()
-		if err != nil || n > len(before) {
+		n, err := count() // 0: it was closed since info was asked for
+		if err != nil {
 			return false
+		}
+		if n > len(before) { // a guest, or udev that came since
+			continue
 		}
 		after, err := openers(proc, dev, func(pid int) bool { return slices.Contains(before, pid) })
 		if err != nil || n == 0 || len(after) == len(before) {

@@ -97,10 +97,12 @@ func TestProbed(t *testing.T) {
 			return n
 		}
 	}
-	is("a guest", false)
+	is("udev, gone since the device was listed", true, count(0))
+	is("a guest", false, count(1), count(1), count(1))
+	is("udev, which came and went while it was looked at", true, count(1), count(0))
 	fakeProc(t, proc, 51, 1, "(udev-worker)", node)
 	is("udev", true, count(1))
 	is("udev, and closed", true, count(0))
-	is("a guest and udev", false, count(2))
-	is("a guest, and udev that closes", false, closes(1))
+	is("a guest and udev", false, count(2), count(2), count(2))
+	is("a guest, and udev that closes", false, closes(1), count(1), count(1))
 }
