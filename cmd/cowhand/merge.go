@@ -235,9 +235,18 @@ func (h *host) wait(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	refs, err := snapshotsOf(ctx, e, args)
-	if err != nil {
-		return err
+	var refs []lvm.Ref
+	for _, w := range args {
+		found, err := snapshotsOf(ctx, e, []string{w})
+		if what == "merged" && (errors.Is(err, lvm.ErrNotFound) || errors.Is(err, orchestrator.ErrNoSet)) {
+			// It may have been merged before we came to look.
+			h.note("%s: is not there: it is merged, or never was", w)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		refs = append(refs, found...)
 	}
 	done := allMerged
 	if what == "active" {
