@@ -20,16 +20,17 @@ const (
 	hidden = noSubsystem | noDisk | noOther
 )
 
-// udevFlags says what lvm2 tells udev about a device of that UUID whose first
-// target is of that type (lib/activate/dev_manager.c of lvm2 2.03.16,
+// udevFlags says what lvm2 tells udev about a device of that name and UUID whose
+// first target is of that type (lib/activate/dev_manager.c of lvm2 2.03.16,
 // _get_udev_flags).
 //
 // A UUID with a suffix is of a layer: -real, -cow, -tdata, -tmeta, -tpool,
-// -pool; it is not for users. A snapshot looks like its origin from inside, so
+// -pool; it is not for users. A thin pool in which nothing was made is a layer
+// with the name of the volume, and has its link. A snapshot looks like its origin from inside, so
 // its links give way. A volume that fails all I/O is what a snapshot leaves
 // behind that is being merged, or one about to be removed: lvm2 hides the first,
 // and of the second nothing is left to see.
-func udevFlags(u dmcore.UUID, target string) uint16 {
+func udevFlags(name dmcore.Name, u dmcore.UUID, target string) uint16 {
 	id, ours := strings.CutPrefix(string(u), "LVM-")
 	if !ours {
 		return primarySource
@@ -38,6 +39,9 @@ func udevFlags(u dmcore.UUID, target string) uint16 {
 	f := uint16(primarySource | noFallback)
 	if layered || target == "error" {
 		f |= hidden
+	}
+	if _, _, suffix, ok := name.Split(); layer == "tpool" && ok && suffix == "" {
+		f &^= noSubsystem
 	}
 	if layer == "cow" || !layered && (target == "error" || target == "snapshot") {
 		f |= lowPriority

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"strings"
 	"testing"
 
 	"cowhand/dmcore"
@@ -33,8 +34,16 @@ func TestUdevFlags(t *testing.T) {
 		{"", "linear", 0x0040},
 		{"", "snapshot", 0x0040},
 	} {
-		if got := udevFlags(c.uuid, c.target); got != c.want {
+		name := dmcore.BuildName("vg", "lv", "")
+		if strings.HasSuffix(string(c.uuid), "-tpool") {
+			name = dmcore.BuildName("vg", "lv", "tpool")
+		}
+		if got := udevFlags(name, c.uuid, c.target); got != c.want {
 			t.Errorf("%s with %s: %#04x, want %#04x", c.uuid, c.target, got, c.want)
 		}
+	}
+	// A thin pool in which nothing was made has no layers.
+	if got := udevFlags("vg-pool", lv+"-tpool", "thin-pool"); got != 0x006c {
+		t.Errorf("an unused pool: %#04x", got)
 	}
 }
