@@ -36,6 +36,9 @@ type ActivateOptions struct {
 	// NoMerging maps an origin and the snapshot that is to be merged into it as
 	// if it were not: the merge waits.
 	NoMerging bool
+	// ThinMerged maps a volume that a thin snapshot waits to be merged into as that
+	// snapshot: it took its place already, and only the metadata does not say so.
+	ThinMerged bool
 	// PoolThreshold is the percentage of a thin pool's data at which the kernel
 	// is to raise an event: 50 to 99, or 0 for none (lvm2's setting
 	// activation/thin_pool_autoextend_threshold).

@@ -40,13 +40,31 @@ func (e *Engine) change(ctx context.Context, groups []string, f func(map[string]
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	before, after := map[string]*VG{}, map[string]*VG{}
+	before, err := e.loaded(ctx, groups)
+	if err != nil {
+		return err
+	}
+	return e.changeLocked(ctx, groups, before, f)
+}
+
+// loaded reads groups.
+func (e *Engine) loaded(ctx context.Context, groups []string) (map[string]*VG, error) {
+	all := map[string]*VG{}
 	for _, name := range groups {
 		vg, err := e.Store.Load(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		before[name], after[name] = vg, vg.Clone()
+		all[name] = vg
+	}
+	return all, nil
+}
+
+// changeLocked is change on groups that are locked, as they were read since.
+func (e *Engine) changeLocked(ctx context.Context, groups []string, before map[string]*VG, f func(map[string]*VG) (edit, error)) error {
+	after := map[string]*VG{}
+	for _, name := range groups {
+		after[name] = before[name].Clone()
 	}
 	ed, err := f(after)
 	if err != nil {
@@ -73,7 +91,11 @@ func (e *Engine) change(ctx context.Context, groups []string, f func(map[string]
 		}
 	}
 	for _, b := range ed.fresh {
-		if err := e.zero(after[b.VG], b); err != nil {
+		zero := e.zero
+		if b.part {
+			zero = e.zeroPart
+		}
+		if err := zero(after[b.VG], b); err != nil {
 			return err
 		}
 	}

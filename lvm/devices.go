@@ -93,7 +93,11 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		if _, err := vg.Unit(t.LV); err != nil || !active {
 			continue
 		}
-		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: d.e.nodes(vg), NoMerging: t.noMerging})
+		merged, err := d.thinMerged(ctx, vg, t.LV)
+		if err != nil {
+			return Plan{}, err
+		}
+		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: d.e.nodes(vg), NoMerging: t.noMerging, ThinMerged: merged})
 		if err != nil {
 			return Plan{}, err
 		}
@@ -408,7 +412,7 @@ func (d *devices) do(ctx context.Context, s Step) error {
 	case dmcore.Clear:
 		return dm.Clear(ctx, s.UUID)
 	case dmcore.Suspend:
-		return dm.Suspend(ctx, s.UUID, dmcore.SuspendOptions{SkipLockFS: s.SkipLockFS})
+		return dm.Suspend(ctx, s.UUID, dmcore.SuspendOptions{SkipLockFS: s.SkipLockFS, NoFlush: s.NoFlush})
 	case dmcore.Resume:
 		_, err := dm.Resume(ctx, s.UUID)
 		return err

@@ -40,11 +40,14 @@ func (vg *VG) extend(lv *LV, to Extents, pvs []string) ([]string, error) {
 		return nil, err
 	}
 	have, free := lv.Extents(), vg.space(pvs)
-	if to > MaxExtents {
+	if to > MaxExtents || vg.Sectors(to) > maxSectors {
 		return nil, fmt.Errorf("%d extents, a volume has at most %d: %w", to, MaxExtents, ErrInvalid)
 	}
 	if to <= have {
 		return nil, fmt.Errorf("%s asked for, it has %s: %w", HumanSize(vg.Sectors(to)), HumanSize(vg.Sectors(have)), ErrInvalid)
+	}
+	if lv.thin() {
+		return vg.extendThin(lv, to, pvs)
 	}
 	var notes []string
 	if isCOW {
@@ -57,11 +60,16 @@ func (vg *VG) extend(lv *LV, to Extents, pvs []string) ([]string, error) {
 			return notes, err
 		}
 	}
-	last := lv.Segments[len(lv.Segments)-1]
+	return vg.lengthen(lv, to-have, free, notes)
+}
+
+// lengthen gives a volume that lies on physical volumes more extents, next to its
+// end if there are some.
+func (vg *VG) lengthen(lv *LV, need Extents, free *space, notes []string) ([]string, error) {
+	have, last := lv.Extents(), lv.Segments[len(lv.Segments)-1]
 	if len(last.Stripes) > 1 {
-		return vg.extendStriped(lv, last, to-have, free, notes)
+		return vg.extendStriped(lv, last, need, free, notes)
 	}
-	need := to - have
 	if all := count(free.runs); all < need {
 		return nil, noSpace(need, all)
 	}

@@ -13,7 +13,8 @@ import (
 type MergeStart struct {
 	Snapshot, Origin Ref
 	Started          bool
-	Why              string // why it has to wait, and for what
+	Why              string   // why it has to wait, and for what
+	Others           []string // of a thin one: the other snapshots of the origin as it was
 }
 
 // StartMerge records the merges of the snapshots into their origins, all in one

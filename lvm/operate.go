@@ -52,7 +52,7 @@ func (e *Engine) Snapshot(ctx context.Context, reqs []SnapshotRequest) error {
 					return ed, err
 				}
 				made = append(made, Ref{name, cow.Name})
-				ed.fresh = append(ed.fresh, blank{Ref{name, cow.Name}, storeHead(orDefault(specs[name][i].Chunk))})
+				ed.fresh = append(ed.fresh, blank{Ref: Ref{name, cow.Name}, length: storeHead(orDefault(specs[name][i].Chunk))})
 			}
 		}
 		for _, r := range refs {
@@ -99,7 +99,7 @@ func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activa
 			}
 		}
 		ref := Ref{vg, name}
-		return edit{units: []touch{{Ref: ref, activate: activate}}, fresh: []blank{{ref, volumeHead}}}, nil
+		return edit{units: []touch{{Ref: ref, activate: activate}}, fresh: []blank{{Ref: ref, length: volumeHead}}}, nil
 	})
 	return name, err
 }
@@ -108,7 +108,8 @@ func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activa
 // with its snapshots: name them all.
 func (e *Engine) Remove(ctx context.Context, refs []Ref) error {
 	byVG := byGroup(refs)
-	return e.change(ctx, groupsOf(refs), func(groups map[string]*VG) (edit, error) {
+	pools := func(groups map[string]*VG) ([]Ref, error) { return poolsOf(groups, byVG), nil }
+	return e.changePools(ctx, groupsOf(refs), poolChange{pools: pools, edit: func(groups map[string]*VG) (edit, error) {
 		var ed edit
 		var gone []watched
 		for name, vg := range groups {
@@ -124,7 +125,7 @@ func (e *Engine) Remove(ctx context.Context, refs []Ref) error {
 		}
 		ed.still = func(ctx context.Context) error { return e.stillClosed(ctx, "remove", gone) }
 		return ed, e.keepMerging(ctx, groups, ed.units)
-	})
+	}})
 }
 
 // originOf names the unit of a volume by its origin, which outlives the
@@ -180,6 +181,9 @@ func (e *Engine) Activate(ctx context.Context, ref Ref) (err error) {
 	}
 	merging := vg.Merging(t.LV)
 	t.noMerging = !states[t.LV].Copying && (states[t.LV].Active || merging != nil && states[merging.Name].Open())
+	if vg, err = e.mergeThins(ctx, vg, t); err != nil {
+		return err
+	}
 	return e.bringUnits(ctx, vg, []touch{t})
 }
 
@@ -203,6 +207,9 @@ func (e *Engine) Refresh(ctx context.Context, ref Ref) (err error) {
 	t := touch{Ref: Ref{ref.VG, unit[0].Name}}
 	merging := vg.Merging(unit[0].Name)
 	t.noMerging = !states[t.LV].Copying && (states[t.LV].Open() || merging != nil && states[merging.Name].Open())
+	if vg, err = e.mergeThins(ctx, vg, t); err != nil {
+		return err
+	}
 	return e.bringUnits(ctx, vg, []touch{t})
 }
 
@@ -218,21 +225,7 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 	if err != nil {
 		return err
 	}
-	devs, err := e.look(ctx)
-	if err != nil {
-		return err
-	}
-	concerned := map[dmcore.UUID]bool{}
-	devs.concern(vg, unit, concerned)
-	have, err := devs.have(ctx, map[string]*VG{vg.Name: vg}, concerned)
-	if err != nil {
-		return err
-	}
-	plan, err := PlanDevices(have, nil)
-	if err != nil {
-		return vg.fail(ref.LV, "deactivate", err)
-	}
-	return e.carryOut(ctx, devs, plan, &commit{e: e}, nil)
+	return e.dropUnit(ctx, vg, unit[0].Name)
 }
 
 // locked loads a group under its lock and makes sure that the volume is there. Of a

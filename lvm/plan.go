@@ -26,6 +26,7 @@ type Step struct {
 	Table      dmcore.Table // of Load; refers to devices as Activations does
 	ReadOnly   bool         // of Load
 	SkipLockFS bool         // of Suspend
+	NoFlush    bool         // of Suspend: what is queued, perhaps for want of room, is not waited for
 	Text       string       // of Message
 
 	shown string // the table, with names

@@ -138,6 +138,9 @@ func (p *planner) bring(w Activation) error {
 		if h.Info.Suspended {
 			p.resume[w.UUID] = true
 		}
+		if p.partsGrow(w) {
+			p.hold(w.UUID, false)
+		}
 		return nil
 	}
 	p.prepare(load)
@@ -173,6 +176,7 @@ func (p *planner) hold(u dmcore.UUID, freeze bool) {
 	}
 	o, ok := p.suspend[u]
 	o.SkipLockFS = !freeze && (!ok || o.SkipLockFS)
+	o.NoFlush = ofPool(u)
 	p.suspend[u] = o
 }
 
@@ -248,7 +252,7 @@ func (p *planner) topDown(a, b dmcore.UUID) int {
 func (p *planner) order() {
 	for _, h := range p.have {
 		if o, ok := p.suspend[h.Info.UUID]; ok {
-			p.plan.Suspend = append(p.plan.Suspend, Step{Do: dmcore.Suspend, Name: h.Info.Name, UUID: h.Info.UUID, SkipLockFS: o.SkipLockFS})
+			p.plan.Suspend = append(p.plan.Suspend, Step{Do: dmcore.Suspend, Name: h.Info.Name, UUID: h.Info.UUID, SkipLockFS: o.SkipLockFS, NoFlush: o.NoFlush})
 		}
 	}
 	slices.SortStableFunc(p.plan.Suspend, func(a, b Step) int { return p.topDown(a.UUID, b.UUID) })

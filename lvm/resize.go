@@ -9,8 +9,12 @@ import (
 // ExtendRequest asks for a longer volume.
 type ExtendRequest struct {
 	Size Size
-	More bool     // Size is added to what the volume has
-	PVs  []string // where to allocate, by name (pv0); none: anywhere
+	More bool // Size is added to what the volume has
+	// Metadata, of a thin pool, is how long its metadata is to be; without Size it
+	// is all that changes.
+	Metadata     Size
+	MoreMetadata bool
+	PVs          []string // where to allocate, by name (pv0); none: anywhere
 }
 
 // Extended tells what became of a volume.
@@ -29,6 +33,13 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 			return edit{}, vg.fail(ref.LV, "extend", ErrNotFound)
 		}
 		x = Extended{Was: lv.Extents()}
+		if !r.Metadata.IsZero() {
+			if x.Notes, err = vg.extendMetadata(lv, r); err != nil || r.Size.IsZero() {
+				x.Is = x.Was
+				ed, again := e.unitsAround(ctx, groups, ref)
+				return ed, errors.Join(err, again)
+			}
+		}
 		n, note, err := r.Size.Extents(vg, Basis{Origin: vg.Origin(ref.LV), PVs: r.PVs})
 		if err != nil {
 			return edit{}, vg.fail(ref.LV, "extend", err)
@@ -36,18 +47,36 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 		if r.More {
 			n += x.Was
 		}
-		if x.Notes, err = vg.ExtendLV(ref.LV, n, r.PVs...); err != nil {
+		notes, err := vg.ExtendLV(ref.LV, n, r.PVs...)
+		if err != nil {
 			return edit{}, err
 		}
+		x.Notes = append(x.Notes, notes...)
 		if note != "" {
 			x.Notes = append([]string{note}, x.Notes...)
 		}
 		if x.Is = lv.Extents(); x.Is == x.Was {
 			return edit{}, vg.fail(ref.LV, "extend", fmt.Errorf("it has all %s that it can use: %w", HumanSize(vg.Sectors(x.Was)), ErrInvalid))
 		}
-		return e.unitsOf(ctx, groups, Ref{ref.VG, e.originOf(vg, ref.LV)})
+		return e.unitsAround(ctx, groups, ref)
 	})
 	return x, err
+}
+
+// extendMetadata makes the metadata of a thin pool longer.
+func (vg *VG) extendMetadata(lv *LV, r ExtendRequest) ([]string, error) {
+	p := lv.ThinPool()
+	if p == nil {
+		return nil, vg.fail(lv.Name, "extend metadata", fmt.Errorf("is no thin pool: %w", ErrInvalid))
+	}
+	n, _, err := r.Metadata.Extents(vg, Basis{PVs: r.PVs})
+	if err != nil {
+		return nil, vg.fail(lv.Name, "extend metadata", err)
+	}
+	if meta := vg.LV(p.Metadata); r.MoreMetadata && meta != nil {
+		n += meta.Extents()
+	}
+	return vg.ExtendThinMetadata(lv.Name, n, r.PVs...)
 }
 
 // Rename gives a volume, open or not, another name.
@@ -57,11 +86,12 @@ func (e *Engine) Rename(ctx context.Context, ref Ref, to string) error {
 		if err := vg.Rename(ref.LV, to); err != nil {
 			return edit{}, err
 		}
-		if o := vg.Origin(to); o != nil {
-			return e.unitsOf(ctx, groups, Ref{ref.VG, o.Name})
-		}
 		// Before, the unit has the one name; after, the other.
-		return e.unitsOf(ctx, groups, ref, Ref{ref.VG, to})
+		ed, err := e.unitsAround(ctx, groups, Ref{ref.VG, to})
+		if vg.Origin(to) == nil {
+			ed.units = append(ed.units, touch{Ref: ref, noMerging: true})
+		}
+		return ed, err
 	})
 }
 

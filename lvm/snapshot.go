@@ -133,29 +133,36 @@ func (vg *VG) canBeOrigin(lv *LV, links *links) error {
 	if k, ok := links.merging(lv.Name); ok {
 		return fmt.Errorf("snapshot %s is being merged into it: %w", k.seg.COW, ErrMerging)
 	}
+	if err := vg.canBeThickOrigin(lv, links); err != nil {
+		return err
+	}
 	return vg.canChange(lv)
 }
 
 // canChange reports a volume that this package must not touch: one that lvm2 is
 // moving, that others are made of, or whose segments it does not know.
-func (vg *VG) canChange(lv *LV) error {
+func (vg *VG) canChange(lv *LV) error { return vg.canChangeBeside(lv, nil) }
+
+// canChangeBeside is canChange where those that are made of it may be gone.
+func (vg *VG) canChangeBeside(lv *LV, gone map[string]bool) error {
 	for _, word := range []string{"PVMOVE", "LOCKED"} {
 		if slices.Contains(lv.Status, word) {
 			return fmt.Errorf("has the status %s: %w", word, ErrInUse)
 		}
 	}
 	for _, s := range lv.Segments {
-		if !s.known() {
+		if !s.known() && !lv.thin() {
 			return fmt.Errorf("segment type %q: %w", s.Type, ErrUnsupported)
 		}
 	}
-	if !vg.simple(lv) {
+	if !lv.thin() && !vg.simple(lv) {
 		return fmt.Errorf("does not lie on physical volumes: %w", ErrUnsupported)
 	}
-	if users := vg.users(lv.Name); len(users) > 0 {
+	users := slices.DeleteFunc(vg.users(lv.Name), func(name string) bool { return gone[name] })
+	if len(users) > 0 {
 		return fmt.Errorf("is part of %s: %w", strings.Join(users, ", "), ErrInUse)
 	}
-	if pv := vg.missing(lv); pv != nil {
+	if pv := vg.missingBelow(lv); pv != nil {
 		return fmt.Errorf("%s (%s): %w", pv.Name, pv.Device, ErrMissingPV)
 	}
 	return nil
@@ -209,6 +216,7 @@ func (vg *VG) nextNumber(prefix string) int {
 	next := 0
 	for name := range vg.names() {
 		if digits, ok := strings.CutPrefix(name, prefix); ok {
+			digits = digits[:len(digits)-len(strings.TrimLeft(digits, "0123456789"))] // lvol0_pmspare counts
 			if n, err := strconv.Atoi(digits); err == nil && n >= next {
 				next = n + 1
 			}

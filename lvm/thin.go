@@ -120,16 +120,18 @@ func set[K comparable, V any](m *map[K]V, key K, v V) {
 // ThinVolumes lists the volumes in a pool, in order.
 func (vg *VG) ThinVolumes(pool string) []*LV { return vg.links().thin.volumes[pool] }
 
-// names lists the volumes a thin or pool segment refers to.
+// names lists the volumes that a thin or pool segment cannot be without: those
+// a pool is made of, and what is read where nothing was written. Pools have thin
+// volumes, and origins snapshots, that are no part of them.
 func (s *Segment) names() []string {
 	var names []string
 	if p := s.ThinPool; p != nil {
 		names = append(names, p.Metadata, p.Data)
 	}
-	if t := s.Thin; t != nil {
-		names = append(names, t.Pool, t.Origin, t.ExternalOrigin, t.Merge)
+	if t := s.Thin; t != nil && t.ExternalOrigin != "" {
+		names = append(names, t.ExternalOrigin)
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return n == "" })
+	return names
 }
 
 func (s *Segment) cloneThin() {

@@ -146,9 +146,8 @@ func (vg *VG) canStack(lv *LV, links *links) error {
 	return nil
 }
 
-// canMapThin is canMap, but for thin pools and thin volumes too. A snapshot whose
-// merge is recorded takes its origin's place when that is activated; then the
-// metadata has to follow, which nobody here does yet.
+// canMapThin is canMap, but for thin pools and thin volumes too. A snapshot that
+// waits to take its origin's place has no device until then.
 func (vg *VG) canMapThin(lv *LV, links *links) error {
 	switch t := lv.Thin(); {
 	case lv.ThinPool() != nil:
@@ -158,9 +157,7 @@ func (vg *VG) canMapThin(lv *LV, links *links) error {
 	case t == nil:
 		return vg.canMap(lv)
 	case t.Merge != "":
-		return fmt.Errorf("thin snapshot waits to be merged into %s, by lvm2: %w", t.Merge, ErrMerging)
-	case links.thin.merge[lv.Name] != nil:
-		return fmt.Errorf("thin snapshot %s waits to be merged into it, by lvm2: %w: %w", links.thin.merge[lv.Name].Name, ErrMerging, ErrUnsupported)
+		return fmt.Errorf("waits to be merged into %s, activate that: %w", t.Merge, ErrMerging)
 	}
 	return nil
 }
@@ -223,5 +220,9 @@ func (m *mapper) thin(lv *LV, t *Thin) dmcore.Table {
 		target.ExternalOrigin = m.vg.uuid(ext, layerReal).Dev()
 	}
 	m.pool(m.vg.LV(t.Pool))
+	if s := m.links.thin.merge[lv.Name]; s != nil && m.o.ThinMerged {
+		target.DeviceID = s.Thin().DeviceID
+		lv = s
+	}
 	return whole(m.vg.Size(lv), target)
 }

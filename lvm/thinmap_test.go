@@ -174,7 +174,6 @@ func TestThinActivationsRefuse(t *testing.T) {
 	}{
 		{"pool_tdata", "is a part of thin pool pool", nil, ErrInvalid},
 		{"lvol0_pmspare", "kept for the repair", nil, ErrInvalid},
-		{"t5", "thin snapshot ts5 waits to be merged into it", nil, ErrMerging},
 		{"ts5", "waits to be merged into t5", nil, ErrMerging},
 		{"t1", "pool_tdata: pv0 (/dev/vdb): physical volume is missing", func(vg *VG) { vg.PVs[0].Flags = []string{"MISSING"} }, ErrMissingPV},
 		{"t1", "pool_tmeta: segment type \"raid1\"", func(vg *VG) { vg.LV("pool_tmeta").Segments[0].Type = "raid1" }, ErrUnsupported},

@@ -207,6 +207,29 @@ func (d *Device) top() bool {
 	return false
 }
 
+// ofPool reports a layer of a thin pool. It is suspended without waiting for what
+// is queued: a pool that is full keeps I/O until there is room (lvm2 2.03.16,
+// lib/activate/activate.c, _lv_suspend).
+func ofPool(u dmcore.UUID) bool {
+	return slices.Contains([]string{layerTPool, layerPool, layerTData, layerTMeta}, layerOf(u))
+}
+
+// partsGrow reports a thin pool that stays as it is, but on a longer data or
+// metadata device: it looks how long they are when it is resumed
+// (drivers/md/dm-thin.c, pool_preresume).
+func (p *planner) partsGrow(w Activation) bool {
+	if layerOf(w.UUID) != layerTPool {
+		return false
+	}
+	for _, dev := range w.Table.Devs() {
+		u, _ := dev.UUID()
+		if h := p.byUUID[u]; h != nil && h.Table.Len() != p.wanted[u].Table.Len() {
+			return true
+		}
+	}
+	return false
+}
+
 // sameTable reports a live table that need not be loaded again. At how many free
 // blocks a thin pool raises an event is the choice of who activated it.
 func sameTable(live, want dmcore.Table) bool {

@@ -82,9 +82,12 @@ func (vg *VG) newVolume(spec StripedSpec) (*LV, error) {
 	return lv, err
 }
 
-// Remove removes snapshots and plain volumes. An origin goes only together with
-// all its snapshots, a snapshot that is being merged only together with its
-// origin: name them all.
+// Remove removes snapshots, plain volumes, thin volumes and thin pools. An origin
+// goes only together with all its thick snapshots, a snapshot that is being merged
+// only together with its origin, a pool only together with all that is in it: name
+// them all. Of a thin volume that was the origin of others they keep what they
+// share with it. What the kernel has to delete in pools that stay, these list as
+// messages.
 func (vg *VG) Remove(names ...string) error {
 	links := vg.links()
 	gone := map[string]bool{}
@@ -99,8 +102,15 @@ func (vg *VG) Remove(names ...string) error {
 		if k, ok := links.byCOW[name]; ok {
 			gone[k.helper.Name] = true
 		}
+		if lv.ThinPool() != nil {
+			for _, part := range vg.thinParts(lv) {
+				gone[part.Name] = true
+			}
+		}
 	}
+	vg.forgetThins(gone)
 	vg.drop(gone)
+	vg.dropSpare()
 	return nil
 }
 
@@ -113,7 +123,7 @@ func (vg *VG) canRemove(lv *LV, links *links, gone map[string]bool) error {
 	}
 	if k, ok := links.byCOW[lv.Name]; ok && k.seg.Merging && !gone[k.seg.Origin] {
 		return fmt.Errorf("it is being merged into %s: %w", k.seg.Origin, ErrMerging)
-	} else if !ok && !lv.Visible() {
+	} else if !ok && !lv.Visible() && (lv.Thin() == nil || lv.Thin().Merge == "") {
 		return fmt.Errorf("a hidden volume is removed with what it belongs to: %w", ErrInvalid)
 	}
 	var left []string
@@ -125,7 +135,10 @@ func (vg *VG) canRemove(lv *LV, links *links, gone map[string]bool) error {
 	if len(left) > 0 {
 		return fmt.Errorf("it has snapshots (%s): %w", strings.Join(left, ", "), ErrInUse)
 	}
-	err := vg.canChange(lv)
+	if err := vg.canRemoveThin(lv, links, gone); err != nil {
+		return err
+	}
+	err := vg.canChangeBeside(lv, gone)
 	if errors.Is(err, ErrMissingPV) { // what is lost can be let go of
 		return nil
 	}
@@ -143,6 +156,7 @@ func (vg *VG) Rename(name, to string) error {
 		return vg.fail(name, "rename", err)
 	}
 	vg.LV(name).Name = to
+	vg.renameThin(name, to)
 	for _, k := range vg.links().all {
 		if k.seg.Origin == name {
 			k.seg.Origin = to
@@ -168,6 +182,9 @@ func (vg *VG) canRename(name, to string) error {
 	if vg.names()[to] {
 		return fmt.Errorf("volume %s: %w", to, ErrExists)
 	}
+	if err := vg.canRenameThin(lv, to); err != nil {
+		return err
+	}
 	err := vg.canChange(lv)
 	if errors.Is(err, ErrMissingPV) {
 		return nil
@@ -188,6 +205,9 @@ func (vg *VG) SetPermission(name string, write bool) error {
 	}
 	if k, ok := links.merging(name); ok && !write {
 		return vg.fail(name, "permission", fmt.Errorf("%s is being merged into it: %w", k.seg.COW, ErrMerging))
+	}
+	if lv.ThinPool() != nil {
+		return vg.fail(name, "permission", fmt.Errorf("a thin pool is always writable: %w", ErrInvalid))
 	}
 	if err := vg.canChange(lv); err != nil {
 		return vg.fail(name, "permission", err)

@@ -14,6 +14,7 @@ import (
 type blank struct {
 	Ref
 	length dmcore.Sectors
+	part   bool // of a thin pool, or the spare: it has no device of its own
 }
 
 // volumeHead is how much of a new volume lvcreate zeroes (lvm2 2.03.16,
@@ -47,6 +48,19 @@ func (e *Engine) zero(vg *VG, b blank) error {
 		}
 	}
 	return nil
+}
+
+// zeroPart zeroes a volume that is no unit.
+func (e *Engine) zeroPart(vg *VG, b blank) error {
+	if err := e.trace("%s: zero %d sectors", b.Ref, b.length); err != nil {
+		return err
+	}
+	m := &mapper{vg: vg, o: ActivateOptions{PVDevice: vg.pvPath}}
+	t := m.stripes(vg.LV(b.LV))
+	if m.err != nil {
+		return m.err
+	}
+	return vg.fail(b.LV, "zero", e.zeroTable(t, b.length))
 }
 
 // zeroTable zeroes the first n sectors that a table of linear and striped
