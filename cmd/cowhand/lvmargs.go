@@ -161,7 +161,7 @@ func (a *lvmArgs) check() error {
 			}
 		}
 	}
-	for _, flag := range []string{"zero", "wipesignatures"} {
+	for _, flag := range []string{"zero", "wipesignatures", "setactivationskip", "errorwhenfull", "poolmetadataspare"} {
 		if _, err := a.yesNo(flag, true); err != nil {
 			return err
 		}
@@ -178,14 +178,12 @@ func (a *lvmArgs) check() error {
 // not ask for it.
 var lvmHarmless = map[string]string{
 	"contiguous":        "n",
-	"setactivationskip": "n",
 	"setautoactivation": "y",
 	"persistent":        "n",
 	"alloc":             "normal inherit cling anywhere",
 	"activationmode":    "complete degraded",
 	"minor":             "",
 	"major":             "",
-	"poolmetadatasize":  "",
 	"vgmetadatacopies":  "unmanaged 0",
 	"metadatatype":      "2 lvm2",
 	"labelsector":       "1",

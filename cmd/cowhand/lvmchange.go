@@ -12,8 +12,8 @@ import (
 func lvchange(ctx context.Context, r *lvmRun) error {
 	a := r.args
 	tags := a.has("addtag") || a.has("deltag")
-	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") {
-		return usagef("need one or more of: --activate, --addtag, --deltag, --permission, --refresh")
+	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) {
+		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --refresh, --setactivationskip, --zero")
 	}
 	on, auto, err := a.activation(false)
 	if err != nil {
@@ -56,6 +56,13 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 				}
 				changed = true
 			}
+			if changesThin(a) {
+				if err := r.changeThin(ctx, e, ref); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
 			if tags {
 				if err := e.Tag(ctx, ref, a.tags("addtag"), a.tags("deltag")); err != nil {
 					errs = append(errs, err)
@@ -72,7 +79,14 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 		}
 		if a.has("refresh") {
 			errs = append(errs, r.eachUnit(f.vg, f.lvs, func(ref lvm.Ref) error {
+				waits, err := r.thinMergeWaits(ctx, e, ref)
+				if err != nil {
+					return err
+				}
 				if err := e.Refresh(ctx, ref); err != nil {
+					return err
+				}
+				if err := r.tellThinMerge(ctx, e, ref, waits); err != nil {
 					return err
 				}
 				return r.followMerge(ctx, e, ref)
@@ -114,10 +128,17 @@ func (r *lvmRun) activate(ctx context.Context, e *lvm.Engine, ref lvm.Ref, on bo
 	if !on {
 		return e.Deactivate(ctx, ref)
 	}
+	waits, err := r.thinMergeWaits(ctx, e, ref)
+	if err != nil {
+		return err
+	}
 	if err := e.Activate(ctx, ref); errors.Is(err, lvm.ErrExcluded) {
 		r.warn("%v", err) // lvm2 says nothing, and is content
 		return nil
 	} else if err != nil {
+		return err
+	}
+	if err := r.tellThinMerge(ctx, e, ref, waits); err != nil {
 		return err
 	}
 	return r.followMerge(ctx, e, ref)

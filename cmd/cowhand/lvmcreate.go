@@ -69,18 +69,32 @@ func (r *lvmRun) permission() (readOnly bool, err error) {
 
 func lvcreate(ctx context.Context, r *lvmRun) error {
 	a := r.args
-	for _, flag := range []string{"thin", "thinpool", "virtualsize", "cache", "mirrors"} {
+	for _, flag := range []string{"cache", "mirrors"} {
 		if a.has(flag) && a.get(flag) != "0" {
-			return fmt.Errorf("--%s: only linear and striped volumes and thick snapshots can be made: %w", flag, errors.ErrUnsupported)
+			return fmt.Errorf("--%s: only linear, striped and thin volumes and snapshots can be made: %w", flag, errors.ErrUnsupported)
 		}
 	}
 	snapshot := a.has("snapshot")
 	switch t := a.get("type"); t {
-	case "", "linear", "striped":
+	case "", "linear", "striped", "thin", "thin-pool":
 	case "snapshot":
 		snapshot = true
 	default:
-		return fmt.Errorf("--type %s: only linear, striped and snapshot can be made: %w", t, errors.ErrUnsupported)
+		return fmt.Errorf("--type %s: only linear, striped, snapshot, thin and thin-pool can be made: %w", t, errors.ErrUnsupported)
+	}
+	if thin, err := r.wantsThin(ctx); err != nil || thin {
+		if err != nil {
+			return err
+		}
+		return r.createThin(ctx)
+	}
+	for _, flag := range []string{"poolmetadatasize", "poolmetadataspare", "discards", "errorwhenfull"} {
+		if a.has(flag) {
+			return usagef("--%s is only of use when a thin pool is made", flag)
+		}
+	}
+	if on, _ := a.yesNo("setactivationskip", false); on {
+		return fmt.Errorf("--setactivationskip y: at first only of thin volumes, of others with lvchange: %w", errors.ErrUnsupported)
 	}
 	size, _, err := r.sizeFlags() // LVM2 takes a "+" here too
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 func lvmMergeVerbs() []lvmVerb {
 	return []lvmVerb{
 		{"lvconvert", "merge snapshots into their origins", "--merge [-b] [-i SECONDS] VG/SNAPSHOT|@TAG...",
-			"merge mergesnapshot background|b interval|i: stripes: type:", lvconvert},
+			"merge mergesnapshot mergethin background|b interval|i: stripes: type:", lvconvert},
 		{"lvpoll", "wait for a merge that was begun, and drop what was merged", "--polloperation merge [-i SECONDS] VG/SNAPSHOT...",
 			"polloperation: interval|i: handlemissingpvs abort", lvpoll},
 	}
@@ -41,7 +41,7 @@ func (r *lvmRun) interval() (time.Duration, error) {
 }
 
 func lvconvert(ctx context.Context, r *lvmRun) error {
-	if !r.args.has("merge") && !r.args.has("mergesnapshot") {
+	if !r.args.has("merge") && !r.args.has("mergesnapshot") && !r.args.has("mergethin") {
 		return usagef("only --merge is known here")
 	}
 	if len(r.args.words) == 0 {
@@ -63,6 +63,10 @@ func lvconvert(ctx context.Context, r *lvmRun) error {
 	var begun []lvm.Ref
 	for _, f := range found {
 		for _, ref := range f.refs() {
+			if isThinSnapshot(f.vg, ref.LV) {
+				errs = append(errs, r.mergeThin(ctx, e, ref))
+				continue
+			}
 			started, err := r.startMerge(ctx, e, ref)
 			errs = append(errs, err)
 			if started {

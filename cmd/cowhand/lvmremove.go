@@ -30,6 +30,12 @@ func lvremove(ctx context.Context, r *lvmRun) error {
 			return slices.ContainsFunc(f.lvs, func(l *lvm.LV) bool { return l.Name == lv.Name })
 		}
 		for _, lv := range f.lvs {
+			if r.asksThin(f.vg, lv) {
+				if err := r.agreedThin(f.vg, lv, named); err != nil {
+					return err
+				}
+				continue
+			}
 			if snaps := f.vg.Snapshots(lv.Name); len(snaps) > 0 && !allOf(snaps, named) {
 				if err := r.agreed(fmt.Sprintf("Removing origin %s/%s will also remove %d snapshots(s). Proceed?", f.vg.Name, lv.Name, len(snaps))); err != nil {
 					return err
@@ -61,7 +67,8 @@ func allOf(lvs []*lvm.LV, is func(*lvm.LV) bool) bool {
 	return true
 }
 
-// removal is what goes together: a volume, or an origin with its snapshots.
+// removal is what goes together: a volume, an origin with its snapshots, or a thin
+// pool with all that is in it.
 type removal []lvm.Ref
 
 // removals sorts volumes into what goes together.
@@ -80,9 +87,14 @@ func removals(f lvmFound) []removal {
 			list = append(list, one)
 		}
 	}
-	for _, lv := range f.lvs { // origins first: a snapshot may be named beside its own
-		if snaps := f.vg.Snapshots(lv.Name); len(snaps) > 0 {
-			add(append(snaps, lv)...)
+	for _, lv := range f.lvs { // pools first: what is in them may be named beside them
+		if lv.ThinPool() != nil {
+			add(append(f.vg.GoesWith(lv.Name), lv)...)
+		}
+	}
+	for _, lv := range f.lvs { // then origins: a snapshot may be named beside its own
+		if with := f.vg.GoesWith(lv.Name); len(with) > 0 {
+			add(append(with, lv)...)
 		}
 	}
 	for _, lv := range f.lvs {

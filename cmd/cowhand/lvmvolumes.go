@@ -11,16 +11,19 @@ import (
 func lvmVolumeVerbs() []lvmVerb {
 	return []lvmVerb{
 		{"lvcreate", "make a volume or a snapshot",
-			"-L SIZE|-l EXTENTS|N%FREE [-n NAME] [-i STRIPES [-I SIZE]] VG [PATH...]\n-s -L SIZE|-l N%ORIGIN [-c CHUNK] [-n NAME] VG/ORIGIN",
+			"-L SIZE|-l EXTENTS|N%FREE [-n NAME] [-i STRIPES [-I SIZE]] VG [PATH...]\n-s -L SIZE|-l N%ORIGIN [-c CHUNK] [-n NAME] VG/ORIGIN\n" +
+				"-T -L SIZE [-V SIZE] [-n NAME] [--poolmetadatasize SIZE] [-c CHUNK] [--discards passdown|nopassdown|ignore] [-Z n] VG[/POOL] [PATH...]\n" +
+				"-T -V SIZE [-n NAME] VG/POOL\n-s [-n NAME] [-k y|n] VG/THIN\n-s --thinpool POOL [-n NAME] VG/ORIGIN",
 			`size|L: extents|l: name|n: snapshot|s stripes|i: stripesize|I: chunksize|c: permission|p: addtag: activate|a:
 			zero|Z: wipesignatures|W: setactivationskip|k: ignoreactivationskip|K contiguous|C: alloc: readahead|r: persistent|M: minor: major|j:
-			type: mirrors|m: thin|T thinpool: virtualsize|V: cache|H setautoactivation: nosync`, lvcreate},
+			type: mirrors|m: thin|T thinpool: virtualsize|V: poolmetadatasize: poolmetadataspare: discards: errorwhenfull: cache|H setautoactivation: nosync`, lvcreate},
 		{"lvremove", "remove volumes", "VG|VG/LV|@TAG...", "noudevsync nohistory select|S:", lvremove},
-		{"lvchange", "activate or deactivate volumes, change tags or permission", "-a y|n VG|VG/LV|@TAG...\n--addtag|--deltag TAG VG/LV...\n-p r|rw VG/LV...\n--refresh VG/LV...",
-			"activate|a: addtag: deltag: permission|p: refresh ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
+		{"lvchange", "activate or deactivate volumes, change tags, permission, or what a thin pool does",
+			"-a y|n [-K] VG|VG/LV|@TAG...\n--addtag|--deltag TAG VG/LV...\n-p r|rw VG/LV...\n-k y|n VG/LV...\n--discards passdown|nopassdown|ignore VG/POOL...\n-Z|--errorwhenfull y|n VG/POOL...\n--refresh VG/LV...",
+			"activate|a: addtag: deltag: permission|p: refresh discards: zero|Z: errorwhenfull: setactivationskip|k: ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
 		{"lvrename", "give a volume another name", "VG OLD NEW\nVG/OLD NEW", "", lvrename},
-		{"lvextend", "make a volume, or the store of a snapshot, longer", "-L [+]SIZE|-l [+]EXTENTS|N%FREE VG/LV [PATH...]",
-			"size|L: extents|l: alloc: nofsck resizefs|r", lvextend},
+		{"lvextend", "make a volume, or the store of a snapshot, longer", "-L [+]SIZE|-l [+]EXTENTS|N%FREE VG/LV [PATH...]\n--poolmetadatasize [+]SIZE VG/POOL [PATH...]",
+			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r", lvextend},
 	}
 }
 
@@ -74,9 +77,15 @@ func lvextend(ctx context.Context, r *lvmRun) error {
 	if r.args.has("resizefs") {
 		return fmt.Errorf("--resizefs: file systems are left to who uses them: %w", errors.ErrUnsupported)
 	}
-	size, more, err := r.sizeFlags()
-	if err != nil {
+	var request lvm.ExtendRequest
+	var err error
+	if request.Metadata, request.MoreMetadata, err = r.metadataSize(); err != nil {
 		return err
+	}
+	if request.Metadata.IsZero() || r.args.has("size") || r.args.has("extents") {
+		if request.Size, request.More, err = r.sizeFlags(); err != nil {
+			return err
+		}
 	}
 	ref, err := lvmRef(r.args.words[0], "")
 	if err != nil {
@@ -94,12 +103,20 @@ func lvextend(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
-	x, err := e.Extend(ctx, ref, lvm.ExtendRequest{Size: size, More: more, PVs: pvs})
+	request.PVs = pvs
+	x, err := e.Extend(ctx, ref, request)
 	if err != nil {
 		return err
 	}
 	for _, n := range x.Notes {
 		r.warn("%s", upperFirst(n))
+	}
+	if err := r.overprovisioned(ctx, e, ref); err != nil {
+		return err
+	}
+	if request.Size.IsZero() {
+		r.say("Logical volume %s successfully resized.", ref)
+		return nil
 	}
 	r.say("Size of logical volume %s changed from %s (%d extents) to %s (%d extents).", ref,
 		lvmHuman(vg.Sectors(x.Was)), x.Was, lvmHuman(vg.Sectors(x.Is)), x.Is)
