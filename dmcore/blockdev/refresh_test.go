@@ -49,4 +49,22 @@ func TestRefresh(t *testing.T) {
 	if err := file.Refresh(0, 4096); err != nil {
 		t.Error(err)
 	}
+	rw, err := OpenFile(loop.Path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rw.Close()
+	if _, err := rw.WriteAt(old, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := rw.Evict(512, 1024); err != nil {
+		t.Fatal(err)
+	}
+	below := make([]byte, 4096)
+	if _, err := file.ReadAt(below, 0); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(below, old) {
+		t.Error("after Evict the device has not what was written")
+	}
 }

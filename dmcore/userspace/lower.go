@@ -141,9 +141,11 @@ func ioError(dev dmcore.Dev, what string, n int, off int64, cause error) error {
 // backing is a device from outside the machine, opened once however many
 // tables use it.
 type backing struct {
-	ref  dmcore.Dev
-	dev  blockdev.Device
-	uses int // guarded by Machine.mu
+	ref dmcore.Dev
+	dev blockdev.Device
+	// Guarded by Machine.mu:
+	uses  int
+	areas []area // that tables map, if others go past the copy of it
 }
 
 // flush gathers what lies below some devices and makes it durable, each file
@@ -325,7 +327,7 @@ func (m *Machine) acquireDevice(owner *device, ref dmcore.Dev, minor uint32) (*l
 
 // release undoes acquire. A file that nothing uses any more is closed, not
 // synced: what was acknowledged is in the page cache, and what was to be durable
-// has been synced.
+// has been synced. (Of a block device it was when its areas were left.)
 func (m *Machine) release(owner *device, l *lower) error {
 	if l.dm != nil {
 		m.mu.Lock()

@@ -58,6 +58,7 @@ type table struct {
 	segs     []segment
 	size     int64
 	lowers   []*lower
+	areas    []heldArea
 }
 
 // construct runs the constructors of a table for d. On error nothing is held.
@@ -126,7 +127,7 @@ func (t *table) holdArea(ref dmcore.Dev, start, length dmcore.Sectors) (*lower, 
 		return nil, fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w",
 			ref, length, start, size/dmcore.SectorSize, dmcore.ErrInvalid)
 	}
-	return l, nil
+	return l, t.take(l, area{start.Bytes(), length.Bytes()})
 }
 
 // destroy undoes construct. No I/O is in flight and none can come.
@@ -136,7 +137,7 @@ func (t *table) destroy() error {
 			c.close()
 		}
 	}
-	var errs []error
+	errs := []error{t.leave()}
 	for _, l := range t.lowers {
 		errs = append(errs, t.owner.m.release(t.owner, l))
 	}
