@@ -138,6 +138,7 @@ func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	e.Guard, e.Trace = nil, nil
+	e.Elsewhere = nil // the worker asked, and nobody must be waited for that may hang as well
 	e.Store.Archive = nil  // its file system may be on a device that is suspended
 	e.Locks.NoWait = false // who died may have left it to a child that goes in a moment
 	why := guardian.Watch(worker, os.Stdin, os.Stdout, guardLimit)
