@@ -148,6 +148,9 @@ func (m *mapper) top(lv *LV) {
 
 // canMap reports a volume that has no device, or none this package can make.
 func (vg *VG) canMap(lv *LV) error {
+	if vg.VirtualOrigin(lv) {
+		return nil
+	}
 	for _, s := range lv.Segments {
 		if !s.striped() {
 			return fmt.Errorf("segment type %q: %w", s.Type, ErrUnsupported)
@@ -234,6 +237,9 @@ func (m *mapper) readOnly(lv *LV, layer string) bool {
 func (m *mapper) stripes(lv *LV) dmcore.Table {
 	var t dmcore.Table
 	for _, s := range lv.Segments {
+		if s.Type == typeZero {
+			return whole(m.vg.Size(lv), dmcore.Zero{})
+		}
 		var areas []dmcore.Linear
 		for _, a := range s.Stripes {
 			areas = append(areas, dmcore.Linear{Dev: m.pv(lv, a.PV), Start: m.vg.PV(a.PV).PEStart + m.vg.Sectors(a.Start)})

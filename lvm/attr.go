@@ -77,7 +77,7 @@ func (vg *VG) attr(links *links, lv *LV, st LVState) string {
 	case isCOW:
 		a[0] = 's'
 	}
-	if a[6] = attrTarget(lv); (isOrigin || isCOW) && a[6] == '-' {
+	if a[6] = attrTarget(lv); (isOrigin || isCOW) && strings.IndexByte("-uv", a[6]) >= 0 {
 		a[6] = 's'
 	}
 	a[1] = 'r'

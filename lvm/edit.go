@@ -130,13 +130,15 @@ func printLV(s *lvmtext.Section, lv *LV) {
 
 // printSegment leaves segments of types it does not know alone.
 func printSegment(s *lvmtext.Section, seg *Segment) {
-	if !seg.known() && seg.ThinPool == nil && seg.Thin == nil {
+	if !seg.known() && seg.ThinPool == nil && seg.Thin == nil && (seg.Type != typeZero || seg.was != "") {
 		return
 	}
 	setNumber(s, "start_extent", uint64(seg.Start), true)
 	setNumber(s, "extent_count", uint64(seg.Count), true)
 	s.Set("type", lvmtext.String(seg.Type))
 	switch {
+	case seg.Type == typeZero:
+		return
 	case seg.ThinPool != nil:
 		printThinPool(s, seg)
 		return

@@ -155,7 +155,7 @@ func (v *validator) pv(pv *PV) {
 func (v *validator) lv(lv *LV) {
 	what := "volume " + lv.Name
 	v.check("volume", CheckLVName(v.vg.Name, lv.Name))
-	if lv.Name != lv.was && !v.helper(lv) && !lv.spare() && !v.parts[lv.Name] {
+	if lv.Name != lv.was && !v.helper(lv) && !v.vg.VirtualOrigin(lv) && !lv.spare() && !v.parts[lv.Name] {
 		v.check("volume", CheckReserved(lv.Name))
 	}
 	v.id(lv.ID, what)

@@ -101,6 +101,7 @@ func (vg *VG) Remove(names ...string) error {
 		}
 		if k, ok := links.byCOW[name]; ok {
 			gone[k.helper.Name] = true
+			gone[k.seg.Origin] = gone[k.seg.Origin] || vg.VirtualOrigin(vg.LV(k.seg.Origin))
 		}
 		if lv.ThinPool() != nil {
 			for _, part := range vg.thinParts(lv) {
@@ -157,6 +158,7 @@ func (vg *VG) Rename(name, to string) error {
 	}
 	vg.LV(name).Name = to
 	vg.renameThin(name, to)
+	vg.renameVirtual(name, to)
 	for _, k := range vg.links().all {
 		if k.seg.Origin == name {
 			k.seg.Origin = to

@@ -110,7 +110,7 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 			return &lvm.Error{VG: f.vg.Name, LV: lv.Name, Op: "activate", Err: fmt.Errorf("it merges into %s, activate that: %w", seg.Origin, lvm.ErrMerging)}
 		}
 		origin := f.vg.Origin(lv.Name)
-		if !on && origin != nil && states[lv.Name].Active && !slices.ContainsFunc(f.lvs, func(l *lvm.LV) bool { return l.Name == origin.Name }) {
+		if !on && origin != nil && !f.vg.VirtualOrigin(origin) && states[lv.Name].Active && !slices.ContainsFunc(f.lvs, func(l *lvm.LV) bool { return l.Name == origin.Name }) {
 			others := ""
 			if n := len(f.vg.Snapshots(origin.Name)) - 1; n > 0 {
 				others = fmt.Sprintf(" and %d other snapshot(s)", n)

@@ -68,6 +68,9 @@ func (r *lvmRun) permission() (readOnly bool, err error) {
 }
 
 func lvcreate(ctx context.Context, r *lvmRun) error {
+	if r.wantsVirtual() {
+		return r.createVirtual(ctx)
+	}
 	a := r.args
 	for _, flag := range []string{"cache", "mirrors"} {
 		if a.has(flag) && a.get(flag) != "0" {

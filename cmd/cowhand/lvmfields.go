@@ -62,7 +62,7 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmLength(of, "lv_size", "LSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Size(r.lv)) }),
 		lvmMetadataSize(),
 		lvmCount(of, "seg_count", "#Seg", 0, func(r *lvmRow) int64 { return int64(len(r.lv.Segments)) }),
-		lvmText(of, "origin", "Origin", 0, func(r *lvmRow) string { return r.group.origin(r.lv) }),
+		lvmText(of, "origin", "Origin", 0, originName),
 		lvmText(of, "origin_uuid", "Origin UUID", 38, func(r *lvmRow) string {
 			if o := r.group.LV(r.group.origin(r.lv)); o != nil {
 				return o.ID.Dashed()
