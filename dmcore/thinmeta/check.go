@@ -27,6 +27,10 @@ type Report struct {
 	// do no harm, but thin_check 0.9 refuses them.
 	Underfull int
 
+	// Miscounted are the sums of a space map that are not those of its bitmaps.
+	// They guide the search for free blocks; thin_restore 0.9 leaves such.
+	Miscounted int
+
 	Devices int
 	// Unseen says that damaged trees kept the counts from being checked.
 	Unseen bool
@@ -366,11 +370,11 @@ func (c *checker) compare(what string, root smRoot, index map[uint64]indexEntry,
 		// The kernel counts what is past the end of the last bitmap as free,
 		// thin_restore 1.x does not.
 		if free := uint64(e.free); free != perBitmap-usedHere && free != n-usedHere {
-			bad("bitmap %d: %d free, but its index says %d", i, perBitmap-usedHere, free)
+			c.report.Miscounted++
 		}
 	}
 	if used != root.used {
-		bad("%d blocks in use, but its root says %d", used, root.used)
+		c.report.Miscounted++
 	}
 	if largeSeen != len(large) {
 		bad("%d counts in the tree, but %d are in use", len(large), largeSeen)

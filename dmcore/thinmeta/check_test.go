@@ -83,13 +83,13 @@ func TestCheckFinds(t *testing.T) {
 		{"data blocks counted too often", func(t *testing.T, dev *blockdev.Mem) {
 			change(t, dev, 49, bitmapKind, func(b []byte) { bitmapSet(b, 1000, 1); bitmapSet(b, 1001, 2) })
 			change(t, dev, 0, superKind, func(b []byte) { le.PutUint64(b[64+8:], 320) })
-		}, "bitmap 0: 16000 free", [2]uint64{0, 2}, true},
+		}, "", [2]uint64{0, 2}, true},
 		{"free count", func(t *testing.T, dev *blockdev.Mem) {
 			change(t, dev, 67, indexKind, func(b []byte) { b[indexHeader+8]-- })
-		}, "16301 free, but its index says 16300", [2]uint64{}, true},
+		}, "", [2]uint64{}, false},
 		{"used count", func(t *testing.T, dev *blockdev.Mem) {
 			change(t, dev, 0, superKind, func(b []byte) { b[192+8]++ })
-		}, "19 blocks in use, but its root says 20", [2]uint64{}, true},
+		}, "", [2]uint64{}, false},
 		{"order of keys", func(t *testing.T, dev *blockdev.Mem) {
 			change(t, dev, 18, nodeKind, func(b []byte) { node{b}.setKey(7, 3) })
 		}, "key 3 follows 6", [2]uint64{}, false},
@@ -111,7 +111,7 @@ func TestCheckFinds(t *testing.T) {
 		}, "checksum of a node", [2]uint64{}, false},
 		{"held root", func(t *testing.T, dev *blockdev.Mem) {
 			change(t, dev, 0, superKind, func(b []byte) { le.PutUint64(b[56:], 62) })
-		}, "magic number", [2]uint64{}, true},
+		}, "block 62: is both node and superblock", [2]uint64{}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dev := golden(t)
@@ -120,6 +120,9 @@ func TestCheckFinds(t *testing.T) {
 			must(t, err)
 			if got := fmt.Sprint(rep.Err()); c.want == "" && rep.Err() != nil || !strings.Contains(got, c.want) {
 				t.Errorf("found %s; want %q", got, c.want)
+			}
+			if want := strings.HasSuffix(c.name, " count"); want != (rep.Miscounted == 1) && rep.Clean() {
+				t.Errorf("%d sums are wrong", rep.Miscounted)
 			}
 			if got := [2]uint64{rep.MetadataLeaks, rep.DataLeaks}; got != c.leaks {
 				t.Errorf("leaks %d, want %d", got, c.leaks)

@@ -9,8 +9,8 @@ import (
 	"cowhand/dmcore/blockdev"
 )
 
-// Reader looks at one transaction: the last that was committed, or a metadata
-// snapshot. It is safe for concurrent use.
+// Reader looks at one transaction: the last that was committed, a metadata
+// snapshot, or what a [Pool] is about to commit. It is safe for concurrent use.
 //
 // Of a pool that is in use, only a metadata snapshot stays as it is: the kernel
 // writes over what a transaction freed as soon as the next one is committed. It
@@ -50,7 +50,11 @@ func (r *Reader) Held() (*Reader, error) {
 	if r.sb.HeldRoot == 0 {
 		return nil, fmt.Errorf("thin metadata: no metadata snapshot: %w", dmcore.ErrNotFound)
 	}
-	sb, _, err := readSuperblock(r.c, r.sb.HeldRoot)
+	b, err := r.c.get(r.sb.HeldRoot, superKind)
+	if err != nil {
+		return nil, err
+	}
+	sb, err := decodeSuperblock(b, r.sb.HeldRoot)
 	if err != nil {
 		return nil, err
 	}
