@@ -10,8 +10,12 @@ import (
 	"cowhand/dmcore/blockdev"
 )
 
-// cacheBlocks is how many blocks are kept that are as on disk: 4 MiB.
-const cacheBlocks = 1024
+// How many blocks are kept that are as on disk: 4 MiB; and how many that were
+// changed, until they are written before the commit: 16 MiB.
+const (
+	maxClean = 1024
+	maxDirty = 4096
+)
 
 // block is a metadata block in memory. Its bytes change only while it is dirty,
 // and only in the one goroutine that changes the pool.
@@ -27,6 +31,8 @@ type cache struct {
 	dev    blockdev.Device
 	blocks uint64 // of the device
 
+	maxClean, maxDirty int
+
 	mu    sync.Mutex // held for no I/O
 	dirty map[uint64]*block
 	clean map[uint64]*list.Element // of *block
@@ -35,10 +41,11 @@ type cache struct {
 
 func newCache(dev blockdev.Device) *cache {
 	return &cache{
-		dev:    dev,
-		blocks: min(uint64(dev.Size()/BlockSize), maxMetaBlocks),
-		dirty:  map[uint64]*block{},
-		clean:  map[uint64]*list.Element{},
+		dev:      dev,
+		blocks:   min(uint64(dev.Size()/BlockSize), maxMetaBlocks),
+		maxClean: maxClean, maxDirty: maxDirty,
+		dirty: map[uint64]*block{},
+		clean: map[uint64]*list.Element{},
 	}
 }
 
@@ -101,7 +108,7 @@ func (c *cache) find(nr uint64) *block {
 func (c *cache) keep(blk *block) {
 	c.forget(blk.nr)
 	c.clean[blk.nr] = c.lru.PushFront(blk)
-	for c.lru.Len() > cacheBlocks {
+	for c.lru.Len() > c.maxClean {
 		c.forget(c.lru.Back().Value.(*block).nr)
 	}
 }

@@ -39,7 +39,12 @@
 // used part is one sector. What a power cut leaves is thus the old transaction
 // or the new one, space maps included.
 //
-// [Reader] looks at one transaction, and [Check] finds what is wrong with it.
+// [Reader] looks at one transaction, [Check] finds what is wrong with it, and
+// [Pool] changes it.
+//
+// Pool has two locks. The writer's is held for a whole change or commit, the
+// state's only while what is in memory changes, so that lookups do not wait for
+// the I/O of a commit. It is taken after the writer's.
 //
 // The format is that of Linux 6.1, drivers/md/dm-thin-metadata.c and
 // drivers/md/persistent-data.

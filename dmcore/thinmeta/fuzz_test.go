@@ -2,6 +2,7 @@ package thinmeta
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 
 	"cowhand/dmcore"
@@ -130,4 +131,76 @@ func readAll(t *testing.T, dev blockdev.Device) bool {
 		}
 	}
 	return clean
+}
+
+// FuzzChange changes a pool whose metadata was tampered with: nothing runs for
+// ever, and metadata in which Check found nothing stays so.
+func FuzzChange(f *testing.F) {
+	image := marked(f, golden(f))
+	f.Add([]byte{}, uint64(1))
+	f.Add([]byte{65, 0, 16, 0}, uint64(2)) // counts of 0 for blocks in use
+	f.Add([]byte{62, 0, 16, 200}, uint64(3))
+	f.Add([]byte{0, 0, 200, 0}, uint64(4))
+	f.Fuzz(func(t *testing.T, edits []byte, seed uint64) {
+		b := append([]byte(nil), image...)
+		for ; len(edits) >= 4; edits = edits[4:] {
+			if at := int(edits[0])*BlockSize + int(edits[1])<<8 + int(edits[2]); at < len(b) {
+				b[at] = edits[3]
+			}
+		}
+		reseal(b)
+		dev := blockdev.NewMemBytes(b)
+		dev.Resize(4 << 20)
+		rep, err := Check(dev)
+		sound := err == nil && rep.Clean() && rep.Miscounted == 0
+		p, err := Open(dev, nil)
+		if err != nil {
+			if !known(err) && !errors.Is(err, dmcore.ErrReadOnly) || sound && !errors.Is(err, dmcore.ErrReadOnly) {
+				t.Fatal(err)
+			}
+			return
+		}
+		rng := rand.New(rand.NewPCG(seed, 1))
+		may := func(err error) {
+			if err != nil && !known(err) && !errors.Is(err, ErrMetadataFull) && !errors.Is(err, ErrDataFull) && !errors.Is(err, ErrNeedsCheck) &&
+				!errors.Is(err, dmcore.ErrExists) && !errors.Is(err, dmcore.ErrBusy) && !errors.Is(err, dmcore.ErrInvalid) || sound && errors.Is(err, ErrCorrupt) {
+				t.Fatalf("sound %t: %v", sound, err)
+			}
+			if errors.Is(err, ErrCorrupt) {
+				may := p.Rollback()
+				if !known(may) {
+					t.Fatal(may)
+				}
+			}
+		}
+		for range 20 {
+			id := rng.Uint32N(6)
+			v := VBlock(rng.Uint64N(600))
+			switch rng.IntN(8) {
+			case 0:
+				may(p.CreateSnapshot(id, rng.Uint32N(6)))
+			case 1:
+				may(p.Delete(id))
+			case 2:
+				_, err := p.Unmap(id, v, v+VBlock(rng.Uint64N(300)))
+				may(err)
+			case 3:
+				may(p.ReleaseMetadataSnapshot())
+			case 4:
+				may(p.Commit())
+			default:
+				b, err := p.Allocate()
+				may(err)
+				if err == nil {
+					may(p.Map(id, v, b))
+				}
+			}
+		}
+		may(p.Commit())
+		if sound {
+			if rep, err := Check(dev); err != nil || !rep.Clean() {
+				t.Fatalf("was sound, now %+v, %v", rep, err)
+			}
+		}
+	})
 }

@@ -9,7 +9,10 @@ import (
 const (
 	superMagic   = 27022010
 	superVersion = 2
-	superUsed    = 364 // bytes; the kernel leaves the rest of the block zero
+
+	superDataRoot = 64
+	superMetaRoot = 192
+	superRootRoom = 128 // bytes kept for each of them
 
 	flagNeedsCheck = 1
 
@@ -71,8 +74,8 @@ func decodeSuperblock(b []byte, nr uint64) (Superblock, error) {
 		BlockSize:        dmcore.Sectors(le.Uint32(b[336:])),
 		MetadataBlocks:   le.Uint64(b[344:]),
 		flags:            flags &^ flagNeedsCheck,
-		data:             decodeSMRoot(b[64:]),
-		meta:             decodeSMRoot(b[192:]),
+		data:             decodeSMRoot(b[superDataRoot:]),
+		meta:             decodeSMRoot(b[superMetaRoot:]),
 		mappings:         le.Uint64(b[320:]),
 		details:          le.Uint64(b[328:]),
 		metaBlockSectors: le.Uint32(b[340:]),
@@ -105,8 +108,8 @@ func (s Superblock) encode(b []byte, nr uint64) {
 	le.PutUint32(b[44:], s.Time)
 	le.PutUint64(b[48:], s.TransactionID)
 	le.PutUint64(b[56:], s.HeldRoot)
-	s.data.encode(b[64:])
-	s.meta.encode(b[192:])
+	s.data.encode(b[superDataRoot:])
+	s.meta.encode(b[superMetaRoot:])
 	le.PutUint64(b[320:], s.mappings)
 	le.PutUint64(b[328:], s.details)
 	le.PutUint32(b[336:], uint32(s.BlockSize))
