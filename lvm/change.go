@@ -215,11 +215,12 @@ func (e *Engine) arm(ctx context.Context, plan Plan) func() (Guardian, error) {
 }
 
 // settle waits until the device nodes are as the devices are, if any changed.
+// However long that takes: the change is made, and the device mapper bounds it.
 func (e *Engine) settle(ctx context.Context, devs *devices) error {
 	if !devs.changed {
 		return nil
 	}
-	return e.DM.Settle(ctx)
+	return e.DM.Settle(context.WithoutCancel(ctx))
 }
 
 // commit is the metadata side of a change: several groups that become new

@@ -366,10 +366,18 @@ func (d *devices) resume(ctx context.Context, steps []Step) error {
 	return errors.Join(errs...)
 }
 
-// goOn lets I/O flow through the table that is live.
+// goOn lets I/O flow through the table that is live, or was: a device may refuse
+// to be resumed after its tables were swapped (Linux 6.1, drivers/md/dm.c,
+// dm_resume).
 func (d *devices) goOn(ctx context.Context, u dmcore.UUID) error {
 	err := d.e.DM.Clear(ctx, u)
-	if _, again := d.e.DM.Resume(ctx, u); !errors.Is(again, dmcore.ErrInvalid) { // it has no table at all
+	_, again := d.e.DM.Resume(ctx, u)
+	if was, ok := d.tables[u]; again != nil && ok {
+		if again = d.e.DM.Load(ctx, u, was, false); again == nil {
+			_, again = d.e.DM.Resume(ctx, u)
+		}
+	}
+	if !errors.Is(again, dmcore.ErrInvalid) { // it has no table at all
 		err = errors.Join(err, again)
 	}
 	return err

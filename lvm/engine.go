@@ -42,6 +42,10 @@ type Engine struct {
 	// Probed reports a device that only those have open who look at every new
 	// device, as udev does: they read a little and go. Nil: nobody does.
 	Probed func(dmcore.Info) bool
+	// LockPatience is how long Reconcile waits for a group's lock before it puts
+	// devices in order without it; 0: 5 s. Who knows that no process of ours has
+	// the lock any more waits longer: the one that has is at work.
+	LockPatience time.Duration
 	// Patience is how long WaitClosed waits; 0: 10 s.
 	Patience time.Duration
 	// Window bounds the time between the first suspend and the commit; 0: 10 s.

@@ -431,3 +431,35 @@ func TestFinishMergeOfRenamed(t *testing.T) {
 	}
 	w.expect(lvm.Ref{VG: "vg", LV: "base"}, 0, 3)
 }
+
+// A device that cannot be resumed with its new table, not even after that was
+// cleared, gets its old one again.
+func TestResumeFallsBackToTheOldTable(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	ctx := t.Context()
+	root := w.create("root", "16m")
+	info, err := w.DM.Info(ctx, "vg-root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, swapped := w.DM, false
+	w.DM = dmcore.NewClient(dmcore.ControlFunc(func(ctx context.Context, c dmcore.Command, r *dmcore.Request) (*dmcore.Reply, error) {
+		switch {
+		case r.UUID != info.UUID:
+		case c == dmcore.Load && r.Table[0].Target.Type() == "snapshot-origin":
+			swapped = true
+		case c == dmcore.Load:
+			swapped = false
+		case c == dmcore.Resume && swapped:
+			return nil, &dmcore.Error{Cmd: c, Name: "vg-root", Err: errFault}
+		}
+		return live.Control().Do(ctx, c, r)
+	}))
+	err = w.Snapshot(ctx, []lvm.SnapshotRequest{{Origin: root, Name: "s1", Size: lvm.Size{Bytes: 4 << 20}}})
+	if !errors.Is(err, errFault) || !errors.Is(err, lvm.ErrTorn) {
+		t.Errorf("snapshot: %v, want the fault, and that it is torn", err)
+	}
+	w.DM = live
+	w.fill(root, 0, 8, 3) // it is not suspended
+	w.expect(root, 0, 3)
+}

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,7 +225,7 @@ func (e *Engine) recoverGroup(ctx context.Context, vg *VG) (left []dmcore.Info, 
 }
 
 func (e *Engine) reconcileGroup(ctx context.Context, name string, left []dmcore.Info) error {
-	wait, cancel := context.WithTimeout(ctx, lockPatience)
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(e.LockPatience, lockPatience))
 	unlock, err := e.Locks.VGs(wait, true, name)
 	cancel()
 	locked := err == nil
