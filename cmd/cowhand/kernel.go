@@ -28,12 +28,20 @@ import (
 // onKernel decides which device mapper this run drives. Without being told it is
 // the kernel's, unless there is none or a daemon of ours has volumes.
 func (h *host) onKernel() (bool, error) {
-	switch h.Engine {
-	case configs.EngineKernel:
-		return true, nil
-	case configs.EngineUserspace:
-		return false, nil
+	if h.Engine == configs.EngineAuto {
+		onKernel, err := h.kernelServes()
+		if err != nil {
+			return false, err
+		}
+		h.Engine = configs.EngineUserspace // for all of this run, whoever starts a daemon meanwhile
+		if onKernel {
+			h.Engine = configs.EngineKernel
+		}
 	}
+	return h.Engine == configs.EngineKernel, nil
+}
+
+func (h *host) kernelServes() (bool, error) {
 	c, err := engine.Dial(h.RunDir)
 	if err == nil {
 		return false, c.Close()
@@ -122,6 +130,11 @@ func (h *host) guard(ctx context.Context, groups []lvm.ID) (lvm.Guardian, error)
 	return guardian.Start(ctx, cmd)
 }
 
+// guardPatience is how long the guardian waits for the group's lock when its
+// worker is dead. Who has it then is lvm2, or another of us, at work; unless that
+// waits for the very devices that are suspended.
+const guardPatience = 30 * time.Second
+
 // engineGuard is the process that stands by: it puts the devices of the groups
 // in order when the one that suspended them cannot.
 func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
@@ -138,9 +151,10 @@ func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	e.Guard, e.Trace = nil, nil
-	e.Elsewhere = nil // the worker asked, and nobody must be waited for that may hang as well
+	e.Elsewhere = nil      // the worker asked, and nobody must be waited for that may hang as well
 	e.Store.Archive = nil  // its file system may be on a device that is suspended
 	e.Locks.NoWait = false // who died may have left it to a child that goes in a moment
+	e.LockPatience = guardPatience
 	why := guardian.Watch(worker, os.Stdin, os.Stdout, guardLimit)
 	if !errors.Is(why, guardian.ErrDied) && !errors.Is(why, guardian.ErrHung) {
 		return why

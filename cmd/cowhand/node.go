@@ -19,7 +19,7 @@ import (
 // image file gets a loop device. A disk that a userspace engine of this host has
 // is refused.
 func (h *host) node(path string) (dmcore.Dev, error) {
-	if dev, ok := h.nodes[path]; ok {
+	if dev, ok := h.nodes[path]; ok { // an image, whose loop device is kept open
 		return dev, nil
 	}
 	if err := newDisks(h.lockDir).unheld(path); err != nil {
@@ -30,15 +30,14 @@ func (h *host) node(path string) (dmcore.Dev, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	rdev := uint64(st.Rdev)
-	no := dmcore.DevNo{Major: unix.Major(rdev), Minor: unix.Minor(rdev)}
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		l, err := h.attachLoop(path)
-		if err != nil {
-			return "", err
-		}
-		no = dmcore.DevNo{Major: l.Major, Minor: l.Minor}
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK { // asked anew each time: numbers are given to others
+		return dmcore.DevNo{Major: unix.Major(rdev), Minor: unix.Minor(rdev)}.Dev(), nil
 	}
-	dev := no.Dev()
+	l, err := h.attachLoop(path)
+	if err != nil {
+		return "", err
+	}
+	dev := dmcore.DevNo{Major: l.Major, Minor: l.Minor}.Dev()
 	if h.nodes == nil {
 		h.nodes = map[string]dmcore.Dev{}
 	}
