@@ -29,7 +29,7 @@ type thinKernel struct {
 
 type kernelPool struct {
 	id   uint64
-	thin map[uint32]bool
+	thin map[uint32]int // what each volume holds
 }
 
 func newThinKernel(r *rig) *thinKernel {
@@ -137,6 +137,8 @@ func (k *thinKernel) named(t dmcore.Table) (dmcore.Table, error) {
 	})
 }
 
+func (p *kernelPool) has(id uint32) bool { _, ok := p.thin[id]; return ok }
+
 // pool is what is on a pool's metadata.
 func (k *thinKernel) pool(t dmcore.Table) *kernelPool {
 	if len(t) != 1 {
@@ -148,7 +150,7 @@ func (k *thinKernel) pool(t dmcore.Table) *kernelPool {
 	}
 	u, _ := p.Metadata.UUID()
 	if k.pools[u] == nil {
-		k.pools[u] = &kernelPool{thin: map[uint32]bool{}}
+		k.pools[u] = &kernelPool{thin: map[uint32]int{}}
 	}
 	return k.pools[u]
 }
@@ -161,7 +163,7 @@ func (k *thinKernel) loadable(t dmcore.Table) error {
 	}
 	if thin, ok := t[0].Target.(dmcore.Thin); ok {
 		u, _ := thin.Pool.UUID()
-		if p := k.pool(k.devs[u].live); p == nil || !p.thin[thin.DeviceID] {
+		if p := k.pool(k.devs[u].live); p == nil || !p.has(thin.DeviceID) {
 			return fmt.Errorf("device id %d is not in the pool: %w", thin.DeviceID, dmcore.ErrInvalid)
 		}
 	}
@@ -205,20 +207,20 @@ func (k *thinKernel) message(d *fakeDev, text string) error {
 	fmt.Sscan(rest, &a, &b)
 	switch word {
 	case "create_thin", "create_snap":
-		if p.thin[uint32(a)] {
+		if p.has(uint32(a)) {
 			return unix.EEXIST
 		}
 		if word == "create_snap" {
-			if !p.thin[uint32(b)] {
+			if !p.has(uint32(b)) {
 				return unix.ENODATA
 			}
 			if o := k.activeThin(d.info.UUID, uint32(b)); o != nil && !o.info.Suspended {
 				k.wrong = append(k.wrong, text+": the origin is not suspended")
 			}
 		}
-		p.thin[uint32(a)] = true
+		p.thin[uint32(a)] = p.thin[uint32(b)] // of an empty one b is 0, and holds nothing
 	case "delete":
-		if !p.thin[uint32(a)] {
+		if !p.has(uint32(a)) {
 			return unix.ENODATA
 		}
 		if k.activeThin(d.info.UUID, uint32(a)) != nil {
@@ -312,7 +314,7 @@ func (w *thinWorld) settled(when string) string {
 		for _, lv := range vg.ThinVolumes(pool.Name) {
 			ids[lv.Thin().DeviceID] = true
 		}
-		if k == nil || k.id != p.TransactionID || !maps.Equal(k.thin, ids) {
+		if k == nil || k.id != p.TransactionID || !maps.EqualFunc(k.thin, ids, func(int, bool) bool { return true }) {
 			t.Errorf("%s: %s is at %d with %v, the kernel has %+v", when, pool.Name, p.TransactionID, ids, k)
 		}
 	}

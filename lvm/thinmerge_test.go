@@ -1,0 +1,133 @@
+package lvm
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"cowhand/dmcore"
+)
+
+// mergeWorld has a pool with t1, its snapshots s1 and s2, and what they hold.
+func mergeWorld(t testing.TB) (*thinWorld, *kernelPool) {
+	w := freshThinWorld(t)
+	for _, s := range []thinStep{makePool, makeFirst, makeSnaps} {
+		must(t, s.do(t.Context(), w))
+	}
+	vg := w.rig.load(t, "vg")
+	p := w.pools[vg.uuid(vg.LV("pool_tmeta"), layerTMeta)]
+	p.thin[1], p.thin[2], p.thin[3] = 10, 20, 30
+	return w, p
+}
+
+// opened counts openings of a volume's device.
+func (w *thinWorld) opened(lv string, n int) {
+	vg := w.rig.load(w.t, "vg")
+	w.devs[vg.uuid(vg.LV(lv), "")].info.OpenCount = n
+}
+
+// id is the device id that a volume is mapped to; 0: it is not active.
+func (w *thinWorld) id(lv string) uint32 {
+	vg := w.rig.load(w.t, "vg")
+	d := w.devs[vg.uuid(vg.LV(lv), "")]
+	if d == nil || len(d.live) != 1 {
+		return 0
+	}
+	return d.live[0].Target.(dmcore.Thin).DeviceID
+}
+
+func (w *thinWorld) expectMerge(when, lvs string, id uint32) {
+	w.t.Helper()
+	if got := says(w.rig.load(w.t, "vg")); !strings.Contains(got, lvs) {
+		w.t.Errorf("%s: %s, want %q", when, got, lvs)
+	}
+	if got := w.id("t1"); got != id {
+		w.t.Errorf("%s: t1 is mapped to %d, want %d", when, got, id)
+	}
+}
+
+func TestThinMergeWaits(t *testing.T) {
+	const waits, merged = "s1: pool 2 t1  t1\n", "t1: pool 2   \ns2: pool 3 t1  \n"
+	ctx := t.Context()
+	t1, s1 := Ref{"vg", "t1"}, Ref{"vg", "s1"}
+	for _, tt := range []struct {
+		name string
+		last func(*thinWorld) error // what lets it happen
+	}{
+		{"refreshed", func(w *thinWorld) error { return w.Refresh(ctx, t1) }},
+		{"activated anew", func(w *thinWorld) error { return errors.Join(w.Deactivate(ctx, t1), w.Activate(ctx, t1)) }},
+		{"rebooted", func(w *thinWorld) error {
+			*w = *w.again(t, 100, false)
+			return w.Activate(ctx, t1)
+		}},
+	} {
+		w, _ := mergeWorld(t)
+		w.opened("t1", 1)
+		st, err := w.MergeThin(ctx, s1)
+		must(t, err)
+		if st.Started || !strings.Contains(st.Why, "vg/t1 is open") {
+			t.Errorf("%s: %+v", tt.name, st)
+		}
+		w.expectMerge(tt.name+": recorded", waits, 1)
+		must(t, errors.Join(w.Activate(ctx, t1), w.Refresh(ctx, t1)))
+		w.expectMerge(tt.name+": still open", waits, 1)
+		if err := w.Activate(ctx, s1); !errors.Is(err, ErrMerging) {
+			t.Errorf("%s: activating the snapshot: %v", tt.name, err)
+		}
+		if err := w.Remove(ctx, []Ref{s1}); !errors.Is(err, ErrMerging) {
+			t.Errorf("%s: removing the snapshot: %v", tt.name, err)
+		}
+		if _, err := w.MergeThin(ctx, Ref{"vg", "s2"}); !errors.Is(err, ErrMerging) {
+			t.Errorf("%s: merging another: %v", tt.name, err)
+		}
+		w.opened("t1", 0)
+		must(t, tt.last(w))
+		w.expectMerge(tt.name, merged, 2)
+		w.settled(tt.name)
+		vg := w.rig.load(t, "vg")
+		if p := w.pools[vg.uuid(vg.LV("pool_tmeta"), layerTMeta)]; p.has(1) || p.thin[2] != 20 || p.thin[3] != 30 {
+			t.Errorf("%s: the kernel has %v", tt.name, p.thin)
+		}
+	}
+}
+
+// The snapshot is in use: it keeps what it holds until it is closed.
+func TestThinMergeOfOpenSnapshot(t *testing.T) {
+	ctx := t.Context()
+	w, _ := mergeWorld(t)
+	must(t, w.Activate(ctx, Ref{"vg", "s1"}))
+	w.opened("s1", 1)
+	st, err := w.MergeThin(ctx, Ref{"vg", "s1"})
+	must(t, err)
+	if st.Started || !strings.Contains(st.Why, "vg/s1 is open") {
+		t.Errorf("%+v", st)
+	}
+	must(t, w.Refresh(ctx, Ref{"vg", "t1"}))
+	w.expectMerge("the snapshot is active", "s1: pool 2 t1  t1\n", 1)
+	w.opened("s1", 0)
+	must(t, w.Deactivate(ctx, Ref{"vg", "s1"}))
+	must(t, w.Refresh(ctx, Ref{"vg", "t1"}))
+	w.expectMerge("the snapshot is closed", "t1: pool 2   \n", 2)
+	w.settled("the snapshot is closed")
+}
+
+// lvm2 activates the origin as the snapshot first, and notes it later.
+func TestThinMergeThatLVM2Began(t *testing.T) {
+	ctx := t.Context()
+	w, _ := mergeWorld(t)
+	w.opened("t1", 1)
+	_, err := w.MergeThin(ctx, Ref{"vg", "s1"})
+	must(t, err)
+	vg := w.rig.load(t, "vg")
+	d := w.devs[vg.uuid(vg.LV("t1"), "")]
+	target := d.live[0].Target.(dmcore.Thin)
+	target.DeviceID = 2
+	d.live[0].Target = target
+	// Whatever else changes, it is not mapped back.
+	_, err = w.Extend(ctx, Ref{"vg", "pool"}, ExtendRequest{Size: extents(1), More: true})
+	must(t, err)
+	w.expectMerge("another change", "s1: pool 2 t1  t1\n", 2)
+	must(t, w.Activate(ctx, Ref{"vg", "t1"})) // open as it is
+	w.expectMerge("activated", "t1: pool 2   \n", 2)
+	w.settled("activated")
+}
