@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,8 +60,9 @@ func work(words []string) error {
 	n := 0
 	e.Trace = func(step string) error {
 		fmt.Println(step)
-		if n == at {
-			unix.Kill(os.Getpid(), unix.Signal(signal))
+		if n == at { // to this very thread, which goes no further; another might be told first
+			runtime.LockOSThread()
+			unix.Tgkill(os.Getpid(), unix.Gettid(), unix.Signal(signal))
 		}
 		n++
 		return nil
