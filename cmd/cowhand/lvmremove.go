@@ -103,19 +103,46 @@ func removals(f lvmFound) []removal {
 	return list
 }
 
-// removeAtOnce removes all or none.
+// removeAtOnce removes all or none. A snapshot that is merged, and dropped by who
+// waits for that, between the look at the group and the change is no error.
 func (r *lvmRun) removeAtOnce(ctx context.Context, e *lvm.Engine, list ...removal) error {
 	refs := slices.Concat(list...)
 	if len(refs) == 0 {
 		return nil
 	}
-	if err := e.Remove(ctx, refs); err != nil {
-		return err
+	for {
+		err := e.Remove(ctx, refs)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, lvm.ErrNotFound) {
+			return err
+		}
+		left, err2 := r.there(ctx, e, refs)
+		if err2 != nil || len(left) == len(refs) || len(left) == 0 {
+			return errors.Join(err, err2)
+		}
+		refs = left
 	}
 	for _, ref := range refs {
 		r.say("Logical volume %q successfully removed.", ref.LV)
 	}
 	return nil
+}
+
+// there are those of the volumes that are still there.
+func (r *lvmRun) there(ctx context.Context, e *lvm.Engine, refs []lvm.Ref) ([]lvm.Ref, error) {
+	var left []lvm.Ref
+	for _, ref := range refs {
+		vg, err := e.Group(ctx, ref.VG)
+		if err != nil {
+			return nil, err
+		}
+		if vg.LV(ref.LV) != nil {
+			left = append(left, ref)
+		}
+	}
+	return left, nil
 }
 
 // removeSome removes all in one change or, if that cannot be, what can go.
