@@ -104,7 +104,7 @@ func parsePercent(s, number, base string) (Size, error) {
 		return Size{}, fmt.Errorf("size %q: want a whole percentage of at least 1: %w", s, ErrInvalid)
 	}
 	for b, name := range sizeBases {
-		if strings.EqualFold(base, name) {
+		if base != "" && strings.HasPrefix(name, strings.ToUpper(base)) { // lvm2 takes %PV, %F and the like, too
 			if n > 100 && b != OfOrigin {
 				return Size{}, fmt.Errorf("size %q: at most 100 percent: %w", s, ErrInvalid)
 			}

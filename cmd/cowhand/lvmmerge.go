@@ -64,7 +64,9 @@ func lvconvert(ctx context.Context, r *lvmRun) error {
 	for _, f := range found {
 		for _, ref := range f.refs() {
 			if isThinSnapshot(f.vg, ref.LV) {
-				errs = append(errs, r.mergeThin(ctx, e, ref))
+				if err := r.mergeThin(ctx, e, ref); err != nil {
+					errs = append(errs, lvmSays(err, "Cannot merge snapshot %s", ref))
+				}
 				continue
 			}
 			started, err := r.startMerge(ctx, e, ref)

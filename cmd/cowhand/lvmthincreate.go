@@ -13,6 +13,9 @@ import (
 func (r *lvmRun) wantsThin(ctx context.Context) (bool, error) {
 	a := r.args
 	t := a.get("type")
+	if a.has("thin") && a.has("snapshot") && t == "" {
+		return false, usagef("Please give --thin or --snapshot, not both.") // as lvm2: man lvcreate does not say so
+	}
 	if a.has("thin") || a.has("thinpool") || a.has("virtualsize") || strings.HasPrefix(t, "thin") {
 		return true, nil
 	}

@@ -12,7 +12,7 @@ import (
 // wantsVirtual tells "lvcreate --type snapshot -V SIZE VG", which asks for a
 // snapshot of nothing: a volume that may be larger than its group.
 func (r *lvmRun) wantsVirtual() bool {
-	return r.args.get("type") == "snapshot" && r.args.has("virtualsize")
+	return r.args.has("virtualoriginsize") || r.args.get("type") == "snapshot" && r.args.has("virtualsize")
 }
 
 // createVirtual makes a virtual snapshot.
@@ -21,7 +21,7 @@ func (r *lvmRun) createVirtual(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	virtual, err := lvm.ParseSize(r.args.get("virtualsize"))
+	virtual, err := lvm.ParseSize(orString(r.args.get("virtualoriginsize"), r.args.get("virtualsize")))
 	if err != nil {
 		return usagef("Invalid argument for --virtualsize: %s", err)
 	}

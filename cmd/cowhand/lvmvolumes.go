@@ -16,14 +16,14 @@ func lvmVolumeVerbs() []lvmVerb {
 				"-T -V SIZE [-n NAME] VG/POOL\n-s [-n NAME] [-k y|n] VG/THIN\n-s --thinpool POOL [-n NAME] VG/ORIGIN",
 			`size|L: extents|l: name|n: snapshot|s stripes|i: stripesize|I: chunksize|c: permission|p: addtag: activate|a:
 			zero|Z: wipesignatures|W: setactivationskip|k: ignoreactivationskip|K contiguous|C: alloc: readahead|r: persistent|M: minor: major|j:
-			type: mirrors|m: thin|T thinpool: virtualsize|V: poolmetadatasize: poolmetadataspare: discards: errorwhenfull: cache|H setautoactivation: nosync`, lvcreate},
+			type: mirrors|m: thin|T thinpool: virtualsize|V: virtualoriginsize: poolmetadatasize: poolmetadataspare: discards: errorwhenfull: cache|H setautoactivation: nosync`, lvcreate},
 		{"lvremove", "remove volumes", "VG|VG/LV|@TAG...", "noudevsync nohistory select|S:", lvremove},
 		{"lvchange", "activate or deactivate volumes, change tags, permission, or what a thin pool does",
 			"-a y|n [-K] VG|VG/LV|@TAG...\n--addtag|--deltag TAG VG/LV...\n-p r|rw VG/LV...\n-k y|n VG/LV...\n--discards passdown|nopassdown|ignore VG/POOL...\n-Z|--errorwhenfull y|n VG/POOL...\n--refresh VG/LV...",
 			"activate|a: addtag: deltag: permission|p: refresh discards: zero|Z: errorwhenfull: setactivationskip|k: ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
 		{"lvrename", "give a volume another name", "VG OLD NEW\nVG/OLD NEW", "", lvrename},
 		{"lvextend", "make a volume, or the store of a snapshot, longer", "-L [+]SIZE|-l [+]EXTENTS|N%FREE VG/LV [PATH...]\n--poolmetadatasize [+]SIZE VG/POOL [PATH...]",
-			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r", lvextend},
+			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r use-policies", lvextend},
 	}
 }
 
@@ -73,6 +73,9 @@ func lvrename(ctx context.Context, r *lvmRun) error {
 func lvextend(ctx context.Context, r *lvmRun) error {
 	if len(r.args.words) == 0 {
 		return usagef("please provide the logical volume name")
+	}
+	if r.args.has("use-policies") {
+		return r.extendByPolicy(ctx)
 	}
 	if r.args.has("resizefs") {
 		return fmt.Errorf("--resizefs: file systems are left to who uses them: %w", errors.ErrUnsupported)
