@@ -45,14 +45,42 @@ func areas(t dmcore.Table) []area {
 // first table of a device the kernel does; for any other it finds out when the
 // device is resumed, drops the table, and leaves the device suspended
 // (drivers/md/dm.c, dm_swap_table): in the middle of a window. A device that
-// has no size yet fits everything, here as there.
-func checkAreas(t dmcore.Table, size func(dmcore.Dev) dmcore.Sectors) error {
+// has no size yet fits everything, here as there; one with another table loaded
+// may be going to be larger, as it is when what stands on it is resumed.
+func checkAreas(t dmcore.Table, size, coming func(dmcore.Dev) dmcore.Sectors) error {
 	for _, a := range areas(t) {
-		if n := size(a.dev); n != 0 && (a.start+a.length < a.start || a.start+a.length > n) {
+		n := size(a.dev)
+		short := func() bool { return n != 0 && (a.start+a.length < a.start || a.start+a.length > n) }
+		if short() {
+			n = max(n, coming(a.dev))
+		}
+		if short() {
 			return fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w", a.dev, a.length, a.start, n, dmcore.ErrInvalid)
 		}
 	}
 	return nil
+}
+
+// comingSize is how long a device will be once the table that is loaded is live; 0
+// if there is none.
+func (c *Control) comingSize(d dmcore.Dev) dmcore.Sectors {
+	var major, minor uint32
+	if n, err := fmt.Sscanf(string(d), "%d:%d", &major, &minor); err != nil || n != 2 {
+		return 0
+	}
+	q := call{dev: unix.Mkdev(major, minor)}.as(unix.DM_TABLE_STATUS, flagStatusTable|flagNoFlush|flagSecureData|flagQueryInactive)
+	q.answers = true
+	a, err := c.ask(q)
+	if err != nil {
+		return 0
+	}
+	lines, err := a.segments()
+	if err != nil || len(lines) == 0 {
+		return 0
+	}
+	last := lines[len(lines)-1]
+	clear(a.data)
+	return last.Start + last.Length
 }
 
 // deviceSize asks sysfs for the size of a device; 0 if it does not know.

@@ -8,8 +8,13 @@ import (
 )
 
 func TestCheckAreas(t *testing.T) {
-	size := func(d dmcore.Dev) dmcore.Sectors { return map[dmcore.Dev]dmcore.Sectors{"8:0": 100, "8:16": 50}[d] }
+	size := func(d dmcore.Dev) dmcore.Sectors {
+		return map[dmcore.Dev]dmcore.Sectors{"8:0": 100, "8:16": 50, "8:32": 100}[d]
+	}
+	coming := func(d dmcore.Dev) dmcore.Sectors { return map[dmcore.Dev]dmcore.Sectors{"8:32": 200}[d] }
 	for text, want := range map[string]error{
+		"0 200 linear 8:32 0":                  nil, // it is going to be larger
+		"0 201 linear 8:32 0":                  dmcore.ErrInvalid,
 		"0 100 linear 8:0 0":                   nil,
 		"0 99 linear 8:0 1":                    nil,
 		"0 100 linear 8:0 1":                   dmcore.ErrInvalid,
@@ -30,12 +35,12 @@ func TestCheckAreas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkAreas(table, size); !errors.Is(err, want) {
+		if err := checkAreas(table, size, coming); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", text, err, want)
 		}
 	}
 	overflow := dmcore.Table{{Length: 8, Target: dmcore.Linear{Dev: "8:0", Start: 1<<64 - 4}}}
-	if err := checkAreas(overflow, size); !errors.Is(err, dmcore.ErrInvalid) {
+	if err := checkAreas(overflow, size, coming); !errors.Is(err, dmcore.ErrInvalid) {
 		t.Errorf("an area that wraps: %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func (c *Control) load(q call, req *dmcore.Request) (*dmcore.Reply, error) {
 			return nil, fmt.Errorf("table: device %s: no number stands for it yet: %w", u, dmcore.ErrInvalid)
 		}
 	}
-	if err := checkAreas(req.Table, deviceSize); err != nil {
+	if err := checkAreas(req.Table, deviceSize, c.comingSize); err != nil {
 		return nil, err
 	}
 	load := q.as(unix.DM_TABLE_LOAD, flagSecureData)
