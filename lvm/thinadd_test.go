@@ -233,7 +233,7 @@ func TestOverprovisioned(t *testing.T) {
 	addPool(t, vg, "pool", 8)
 	check := func(want string) {
 		t.Helper()
-		lines := vg.Overprovisioned("pool")
+		lines := vg.Overprovisioned("pool", HumanSize)
 		if want == "" && len(lines) > 0 || want != "" && (len(lines) == 0 || lines[0] != want) {
 			t.Errorf("%q, want %q", lines, want)
 		}

@@ -3,6 +3,8 @@ package lvm
 import (
 	"fmt"
 	"slices"
+
+	"cowhand/dmcore"
 )
 
 // SetThinPool changes what a pool does with discards, new blocks and writes when
@@ -82,8 +84,8 @@ func (lv *LV) setFlag(flag string, on bool) {
 // Overprovisioned tells people that what the volumes in thin pools may come to
 // hold is more than there is room for; pool names the one that is being changed
 // (lib/metadata/thin_manip.c, pool_check_overprovisioning, with its settings as
-// they are by default).
-func (vg *VG) Overprovisioned(pool string) []string {
+// they are by default). size prints a length.
+func (vg *VG) Overprovisioned(pool string, size func(dmcore.Sectors) string) []string {
 	links := vg.links()
 	sum := func(pools ...*LV) (thins, room Extents) {
 		for _, p := range pools {
@@ -111,20 +113,21 @@ func (vg *VG) Overprovisioned(pool string) []string {
 	if thins <= room {
 		return nil
 	}
-	of, than, size := " "+vg.Name+"/"+pool, "", HumanSize(vg.Sectors(room))
+	of, than, have := " "+vg.Name+"/"+pool, "", size(vg.Sectors(room))
 	if len(pools) > 1 {
 		of = "s"
 	}
 	switch free := vg.FreeExtents(); {
 	case vg.TotalExtents() < thins:
-		than, size = " and the size of whole volume group", HumanSize(vg.Sectors(vg.TotalExtents()))
+		than, have = " and the size of whole volume group", size(vg.Sectors(vg.TotalExtents()))
 	case free == 0:
-		size = "no free space in volume group"
+		have = "no free space in volume group"
 	case free < thins:
-		than, size = " and the amount of free space in volume group", HumanSize(vg.Sectors(free))
+		than, have = " and the amount of free space in volume group", size(vg.Sectors(free))
 	}
 	return []string{
-		fmt.Sprintf("WARNING: Sum of all thin volume sizes (%s) exceeds the size of thin pool%s%s (%s).", HumanSize(vg.Sectors(thins)), of, than, size),
+		fmt.Sprintf("WARNING: Sum of all thin volume sizes (%s) exceeds the size of thin pool%s%s (%s).", size(vg.Sectors(thins)), of, than, have),
 		"WARNING: You have not turned on protection against thin pools running out of space.",
+		"WARNING: Set activation/thin_pool_autoextend_threshold below 100 to trigger automatic extension of thin pools before they get full.",
 	}
 }

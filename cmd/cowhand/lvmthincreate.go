@@ -114,7 +114,7 @@ func (r *lvmRun) overprovisioned(ctx context.Context, e *lvm.Engine, ref lvm.Ref
 	if lv := vg.LV(pool); lv != nil && lv.Thin() != nil {
 		pool = lv.Thin().Pool
 	}
-	for _, line := range vg.Overprovisioned(pool) {
+	for _, line := range vg.Overprovisioned(pool, lvmHuman) {
 		r.warn("%s", line)
 	}
 	return nil
