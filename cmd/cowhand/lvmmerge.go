@@ -117,8 +117,9 @@ func (r *lvmRun) waitMerge(ctx context.Context, e *lvm.Engine, refs []lvm.Ref, i
 }
 
 func lvpoll(ctx context.Context, r *lvmRun) error {
-	if op := r.args.get("polloperation"); op != "merge" {
-		return usagef("--polloperation %q: want merge", op)
+	op := r.args.get("polloperation")
+	if op != "merge" && op != "merge_thin" {
+		return usagef("--polloperation %q: want merge or merge_thin", op)
 	}
 	if len(r.args.words) == 0 {
 		return usagef("please give snapshots to wait for")
@@ -130,6 +131,9 @@ func lvpoll(ctx context.Context, r *lvmRun) error {
 	e, err := r.volumes(ctx)
 	if err != nil {
 		return err
+	}
+	if op == "merge_thin" {
+		return r.pollThin(ctx, e)
 	}
 	var refs []lvm.Ref
 	for _, w := range r.args.words {

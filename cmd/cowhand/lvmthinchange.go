@@ -134,3 +134,34 @@ func (r *lvmRun) tellThinMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref, 
 	r.tellReplaced(was.snap, ref, was.others)
 	return nil
 }
+
+// pollThin does the merges of thin snapshots that wait, where both are closed.
+func (r *lvmRun) pollThin(ctx context.Context, e *lvm.Engine) error {
+	var errs []error
+	for _, word := range r.args.words {
+		name, lv, err := lvm.SplitName(word)
+		if err != nil {
+			return usagef("%s", err)
+		}
+		vg, err := e.Group(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, origin := range vg.LVs {
+			snap := vg.MergingThin(origin.Name)
+			if snap == nil || lv != "" && lv != origin.Name && lv != snap.Name {
+				continue
+			}
+			ref := lvm.Ref{VG: name, LV: origin.Name}
+			waits, err := r.thinMergeWaits(ctx, e, ref)
+			if err == nil {
+				err = e.Refresh(ctx, ref)
+			}
+			if err == nil {
+				err = r.tellThinMerge(ctx, e, ref, waits)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
