@@ -20,6 +20,7 @@ type PVOptions struct {
 	NoMetadata     bool  // no metadata area: the group's others must do
 	SecondMetadata bool  // another area at the end
 	DataAlignment  int64 // bytes; 0: 1 MiB
+	Size           int64 // bytes of the device to use; 0: all
 	Force          bool  // overwrite a file system, partition table… found there
 	ForceUsed      bool  // overwrite a PV whose group was not found
 }
@@ -83,6 +84,12 @@ func (s *Store) CreatePV(ctx context.Context, path string, o PVOptions) (Volume,
 // format writes an empty PV: no label, then the areas, then the label.
 func format(dev blockdev.Device, id ID, o PVOptions) error {
 	layout := ondisk.Layout{DeviceSize: uint64(dev.Size()), MetadataSize: uint64(o.MetadataSize), Copies: 1, Alignment: uint64(o.DataAlignment)}
+	if o.Size > dev.Size() {
+		return fmt.Errorf("%d bytes are to be used, the device has %d: %w", o.Size, dev.Size(), ErrInvalid)
+	}
+	if o.Size > 0 {
+		layout.DeviceSize = uint64(o.Size)
+	}
 	switch {
 	case o.NoMetadata:
 		layout.Copies = 0

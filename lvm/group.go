@@ -127,7 +127,11 @@ func (d *disk) pv(vg *VG) (*PV, error) {
 	if len(d.label.Data) != 1 {
 		return nil, fmt.Errorf("has %d data areas: %w", len(d.label.Data), ErrUnsupported)
 	}
-	start, end := d.label.Data[0].Offset, uint64(d.size)
+	size := uint64(d.size)
+	if n := d.label.DeviceSize; n > 0 {
+		size = min(size, n) // what the device has more is used after a pvresize
+	}
+	start, end := d.label.Data[0].Offset, size
 	if n := d.label.Data[0].Size; n > 0 {
 		end = min(end, start+n)
 	}
@@ -146,7 +150,7 @@ func (d *disk) pv(vg *VG) (*PV, error) {
 	}
 	return &PV{
 		Name: vg.freePVName(), ID: d.id, Device: d.path, Status: []string{statusAlloc},
-		DevSize: dmcore.Sectors(d.size / dmcore.SectorSize), PEStart: dmcore.Sectors(start / dmcore.SectorSize), PECount: Extents(count),
+		DevSize: dmcore.Sectors(size / dmcore.SectorSize), PEStart: dmcore.Sectors(start / dmcore.SectorSize), PECount: Extents(count),
 	}, nil
 }
 

@@ -36,8 +36,11 @@ func (r *lvmRun) pvOptions() (o lvm.PVOptions, err error) {
 	if o.DataAlignment, err = bytes("dataalignment", "k"); err != nil {
 		return o, err
 	}
-	if a.has("dataalignmentoffset") || a.has("restorefile") || a.has("setphysicalvolumesize") {
-		return o, fmt.Errorf("--dataalignmentoffset, --restorefile and --setphysicalvolumesize: %w", errors.ErrUnsupported)
+	if o.Size, err = bytes("setphysicalvolumesize", "m"); err != nil {
+		return o, err
+	}
+	if a.has("dataalignmentoffset") || a.has("restorefile") {
+		return o, fmt.Errorf("--dataalignmentoffset and --restorefile: %w", errors.ErrUnsupported)
 	}
 	copies, err := a.number("pvmetadatacopies", 1, 0, 2)
 	if err != nil {
