@@ -37,7 +37,9 @@ func (w *world) cut(keep int) (meta, data *blockdev.Mem, is *model) {
 		for v, m := range d.blocks {
 			b := make([]byte, 8)
 			_, err := data.ReadAt(b, int64(m.Data)*dmcore.SectorSize)
-			must(w.t, err)
+			if err != nil {
+				w.t.Fatal(err)
+			}
 			if got, want := le.Uint64(b), is.stamps[m.Data]; got != want {
 				w.t.Fatalf("block %d, data block %d: holds %d, want %d", v, m.Data, got, want)
 			}

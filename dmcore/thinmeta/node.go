@@ -16,11 +16,16 @@ type node struct{ b []byte }
 // (dm-btree.c, calc_max_entries).
 func roomFor(size int) int { return (BlockSize - nodeHeader) / (8 + size) / 3 * 3 }
 
-// newNode is an empty node.
-func newNode(flags uint32, size int) node {
+// newNode is an empty node, with room for at most so many entries; 0: as many
+// as there can be.
+func newNode(flags uint32, size, most int) node {
+	room := roomFor(size)
+	if most > 0 {
+		room = min(room, most)
+	}
 	n := node{make([]byte, BlockSize)}
 	le.PutUint32(n.b[4:], flags)
-	le.PutUint32(n.b[20:], uint32(roomFor(size)))
+	le.PutUint32(n.b[20:], uint32(room))
 	le.PutUint32(n.b[24:], uint32(size))
 	return n
 }

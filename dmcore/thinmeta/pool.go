@@ -23,6 +23,7 @@ type Syncer interface {
 type Pool struct {
 	dev     blockdev.Device
 	dataDev Syncer
+	room    int // for entries in new nodes; 0: as much as there is. Tests have little, for tall trees
 
 	writer sync.Mutex // held for a change or a commit; guards these:
 	super  []byte     // the superblock as it is on disk
