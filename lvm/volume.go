@@ -17,6 +17,7 @@ type LinearSpec struct {
 	ReadOnly bool
 	PVs      []string // where to allocate, by name (pv0); none: anywhere
 	Tags     []string
+	Skip     bool // it is not activated unless that is asked for with -K
 	Stamp
 }
 
@@ -56,6 +57,9 @@ func (vg *VG) newVolume(spec StripedSpec) (*LV, error) {
 		return nil, err
 	}
 	lv.setStatus(statusWrite, !spec.ReadOnly)
+	if spec.Skip {
+		lv.setFlag(flagSkipActivation, true)
+	}
 	if err := vg.checkPVs(spec.PVs); err != nil {
 		return nil, err
 	}

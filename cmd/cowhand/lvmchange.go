@@ -75,7 +75,12 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 			}
 		}
 		if a.has("activate") {
-			errs = append(errs, r.activateSome(ctx, e, f, on, auto))
+			again, err := f.again(ctx, e) // its flags may have been changed just now
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			errs = append(errs, r.activateSome(ctx, e, again, on, auto))
 		}
 		if a.has("refresh") {
 			errs = append(errs, r.eachUnit(f.vg, f.lvs, func(ref lvm.Ref) error {

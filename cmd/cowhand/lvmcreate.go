@@ -96,8 +96,8 @@ func lvcreate(ctx context.Context, r *lvmRun) error {
 			return usagef("--%s is only of use when a thin pool is made", flag)
 		}
 	}
-	if on, _ := a.yesNo("setactivationskip", false); on {
-		return fmt.Errorf("--setactivationskip y: at first only of thin volumes, of others with lvchange: %w", errors.ErrUnsupported)
+	if on, _ := a.yesNo("setactivationskip", false); on && snapshot {
+		return fmt.Errorf("--setactivationskip y: not of a thick snapshot, which is activated with its origin: %w", errors.ErrUnsupported)
 	}
 	size, _, err := r.sizeFlags() // LVM2 takes a "+" here too
 	if err != nil {
@@ -170,6 +170,9 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	}
 	spec := lvm.StripedSpec{Stripes: stripes, StripeSize: stripeSize, LinearSpec: lvm.LinearSpec{
 		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
+	if spec.Skip, _ = r.args.yesNo("setactivationskip", false); spec.Skip && !r.args.has("ignoreactivationskip") {
+		active = false
+	}
 	if _, note, err := size.Extents(group, lvm.Basis{PVs: pvs}); err == nil && note != "" {
 		r.warn("%s", upperFirst(note))
 	}

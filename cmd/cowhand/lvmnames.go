@@ -60,6 +60,21 @@ func (f lvmFound) refs() []lvm.Ref {
 	return refs
 }
 
+// again are the same volumes as they are now.
+func (f lvmFound) again(ctx context.Context, e *lvm.Engine) (lvmFound, error) {
+	vg, err := e.Group(ctx, f.vg.Name)
+	if err != nil {
+		return f, err
+	}
+	now := lvmFound{vg: vg}
+	for _, lv := range f.lvs {
+		if l := vg.LV(lv.Name); l != nil {
+			now.lvs = append(now.lvs, l)
+		}
+	}
+	return now, nil
+}
+
 // lvmVolumes finds volumes by words as LVM2's commands take them: a group is
 // all its volumes, a tag all that bear it or whose group does.
 func lvmVolumes(ctx context.Context, e *lvm.Engine, words []string) ([]lvmFound, error) {
