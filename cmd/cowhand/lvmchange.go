@@ -26,14 +26,14 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
-	if len(a.words) == 0 {
+	if len(a.words) == 0 && !a.has("select") {
 		return usagef("please give logical volume path(s)")
 	}
 	e, err := r.volumes(ctx)
 	if err != nil {
 		return err
 	}
-	found, err := lvmVolumes(ctx, e, a.words)
+	found, err := r.chosen(ctx, e)
 	if err != nil {
 		return err
 	}

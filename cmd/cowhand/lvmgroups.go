@@ -161,6 +161,9 @@ func hasTag(tags []string, tag string) bool {
 }
 
 func vgremove(ctx context.Context, r *lvmRun) error {
+	if r.args.has("select") {
+		return fmt.Errorf("--select: name the groups: %w", errors.ErrUnsupported)
+	}
 	if len(r.args.words) == 0 {
 		return usagef("please enter a volume group")
 	}

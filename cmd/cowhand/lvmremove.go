@@ -10,14 +10,14 @@ import (
 )
 
 func lvremove(ctx context.Context, r *lvmRun) error {
-	if len(r.args.words) == 0 {
+	if len(r.args.words) == 0 && !r.args.has("select") {
 		return usagef("please enter one or more logical volume paths")
 	}
 	e, err := r.volumes(ctx)
 	if err != nil {
 		return err
 	}
-	found, err := lvmVolumes(ctx, e, r.args.words)
+	found, err := r.chosen(ctx, e)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,44 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 
 	"cowhand/lvm"
 )
+
+// chosen are the volumes that the command line names or, with --select, those of
+// them, or of all, that are as it says now.
+func (r *lvmRun) chosen(ctx context.Context, e *lvm.Engine) ([]lvmFound, error) {
+	if !r.args.has("select") {
+		return lvmVolumes(ctx, e, r.args.words)
+	}
+	selected, err := lvmSelection(lvmColumns(), lvmLVs.prefix, r.args.get("select"))
+	if err != nil {
+		return nil, err
+	}
+	units, err := lvmParseUnits("r")
+	if err != nil {
+		return nil, err
+	}
+	look, err := r.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, missing, err := r.rows(look, lvmLVs, lvmOfLV)
+	if err = errors.Join(err, missing); err != nil {
+		return nil, err
+	}
+	var words []string
+	for _, row := range rows {
+		if row.units = units; selected(row) {
+			words = append(words, row.group.Name+"/"+row.lv.Name)
+		}
+	}
+	return lvmVolumes(ctx, e, words)
+}
 
 // lvmSelection reads --select: comparisons joined by "&&" or ",", those by
 // "||". A comparison is FIELD and one of = != < <= > >= and a value, which may
