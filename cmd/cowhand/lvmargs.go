@@ -161,7 +161,7 @@ func (a *lvmArgs) check() error {
 			}
 		}
 	}
-	for _, flag := range []string{"zero", "wipesignatures", "setactivationskip", "errorwhenfull", "poolmetadataspare"} {
+	for _, flag := range []string{"zero", "wipesignatures", "poll", "setactivationskip", "errorwhenfull", "poolmetadataspare"} {
 		if _, err := a.yesNo(flag, true); err != nil {
 			return err
 		}

@@ -174,6 +174,10 @@ func (r *lvmRun) followMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref) er
 		r.warn("Merging of snapshot %s still waits: %s or its origin is in use.", snapRef, snapRef)
 		return nil
 	}
+	if follow, _ := r.args.yesNo("poll", true); !follow {
+		r.warn("Merging of snapshot %s into %s is under way; nobody drops it when it is done, until the next activation.", snapRef, ref)
+		return nil
+	}
 	r.warn("Merging of snapshot %s into %s is under way.", snapRef, ref)
 	return r.poll(snapRef)
 }
