@@ -16,8 +16,8 @@ import (
 
 func lvmMergeVerbs() []lvmVerb {
 	return []lvmVerb{
-		{"lvconvert", "merge snapshots into their origins", "--merge [-b] [-i SECONDS] VG/SNAPSHOT|@TAG...",
-			"merge mergesnapshot mergethin background|b interval|i: stripes: type:", lvconvert},
+		{"lvconvert", "merge snapshots into their origins, or make volumes snapshots", "--merge [-b] [-i SECONDS] VG/SNAPSHOT|@TAG...\n-s [-c CHUNK] VG/ORIGIN VG/STORE",
+			"merge mergesnapshot mergethin background|b interval|i: snapshot|s chunksize|c: zero|Z: stripes: type:", lvconvert},
 		{"lvpoll", "wait for a merge that was begun, and drop what was merged", "--polloperation merge [-i SECONDS] VG/SNAPSHOT...",
 			"polloperation: interval|i: handlemissingpvs abort", lvpoll},
 	}
@@ -41,8 +41,11 @@ func (r *lvmRun) interval() (time.Duration, error) {
 }
 
 func lvconvert(ctx context.Context, r *lvmRun) error {
+	if r.args.has("snapshot") || r.args.get("type") == "snapshot" {
+		return r.attachStore(ctx)
+	}
 	if !r.args.has("merge") && !r.args.has("mergesnapshot") && !r.args.has("mergethin") {
-		return usagef("only --merge is known here")
+		return usagef("only --merge and --snapshot are known here")
 	}
 	if len(r.args.words) == 0 {
 		return usagef("please give snapshots to merge")
