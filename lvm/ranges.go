@@ -65,7 +65,9 @@ func places(list []string) map[string][]Run {
 	for _, place := range list {
 		name, ranges, limited := strings.Cut(place, ":")
 		whole[name] = whole[name] || !limited
-		m[name] = m[name]
+		if _, known := m[name]; !known {
+			m[name] = nil
+		}
 		for limited {
 			var r string
 			r, ranges, limited = strings.Cut(ranges, ":")
