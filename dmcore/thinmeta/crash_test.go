@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"cowhand/dmcore"
@@ -20,7 +22,7 @@ type world struct {
 func boot(t testing.TB, rng *rand.Rand, meta, data *blockdev.Mem, has *model) (*world, error) {
 	w := &world{meta: blockdev.NewCrashOn(new(blockdev.Power), meta)}
 	d := blockdev.NewCrashOn(w.meta.Power, data)
-	w.random = random{t: t, rng: rng, now: has.clone(), last: has.clone(), span: 2000, many: 8, data: d, next: rng.Uint64()}
+	w.random = random{t: t, rng: rng, now: has.clone(), last: has.clone(), span: 800, many: 6, data: d, next: rng.Uint64()}
 	p, err := Open(w.meta, d)
 	w.p = p
 	return w, err
@@ -52,9 +54,9 @@ func (w *world) cut(keep int) (meta, data *blockdev.Mem, is *model) {
 // sound, with the data that was written for it. One that was committed stays.
 func TestCrash(t *testing.T) {
 	seed := seeded(t).Uint64()
-	rounds := 4
-	if testing.Short() {
-		rounds = 1
+	rounds := 2 // or as many as COWHAND_SOAK says
+	if n, err := strconv.Atoi(os.Getenv("COWHAND_SOAK")); err == nil {
+		rounds = n
 	}
 	for round := range rounds {
 		rng := rand.New(rand.NewPCG(seed, uint64(round)))
@@ -63,14 +65,14 @@ func TestCrash(t *testing.T) {
 		must(t, Format(meta, 128, has.data))
 		w, err := boot(t, rng, meta, data, has)
 		must(t, err)
-		for range 300 {
+		for range 80 {
 			must(t, w.step())
 		}
 		must(t, w.commit())
 		meta, data, has = w.cut(0)
 
-		steps := 10 + rng.IntN(60)
-		most := []int{10, maxDirty}[round/2%2]
+		steps := 10 + rng.IntN(20)
+		most := []int{10, maxDirty}[(round/2+round)%2]
 		for n := 1; ; n++ {
 			w, err := boot(t, rand.New(rand.NewPCG(seed, uint64(round)+100)), meta, data, has)
 			must(t, err)
@@ -103,7 +105,7 @@ func TestCrash(t *testing.T) {
 				t.Fatalf("round %d, cut at %d of %d operations", round, n, w.meta.Ops())
 			}
 			if err == nil {
-				if n < 20 {
+				if n < 10 {
 					t.Errorf("round %d: only %d writes and syncs", round, n)
 				}
 				break

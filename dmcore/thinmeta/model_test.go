@@ -33,7 +33,7 @@ func seeded(t testing.TB) *rand.Rand {
 
 // Any changes give what a plain map gives, and metadata that thin_check accepts.
 func TestModel(t *testing.T) {
-	steps := 3000
+	steps := 1500
 	if testing.Short() {
 		steps = 500
 	}
@@ -74,7 +74,7 @@ func TestModel(t *testing.T) {
 						}
 						return nil
 					}))
-				case i%1000 == 777:
+				case i%500 == 377:
 					must(t, r.commit())
 					r.p, err = Open(dev, nil)
 					must(t, err)
