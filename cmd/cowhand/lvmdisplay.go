@@ -66,7 +66,7 @@ func (s *sheet) volume(r *lvmRow) {
 	g, lv := r.group, r.lv
 	s.title("Logical volume")
 	if g.shown[lv.Name] {
-		s.line("LV Path", "/dev/%s/%s", g.Name, lv.Name)
+		s.line("LV Path", "%s/%s/%s", lvmDevDir(), g.Name, lv.Name)
 		s.line("LV Name", "%s", lv.Name)
 	} else {
 		s.line("Internal LV Name", "%s", lv.Name)

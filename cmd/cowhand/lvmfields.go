@@ -27,10 +27,10 @@ func lvmVolumeColumns() []lvmColumn {
 			if !r.group.shown[r.lv.Name] {
 				return ""
 			}
-			return "/dev/" + r.group.Name + "/" + r.lv.Name
+			return lvmDevDir() + "/" + r.group.Name + "/" + r.lv.Name
 		}),
 		lvmText(of, "lv_dm_path", "DMPath", 0, func(r *lvmRow) string {
-			return "/dev/mapper/" + string(dmcore.BuildName(r.group.Name, r.lv.Name, ""))
+			return lvmDevDir() + "/mapper/" + string(dmcore.BuildName(r.group.Name, r.lv.Name, ""))
 		}),
 		lvmText(of, "lv_parent", "Parent", 0, none),
 		lvmText(of, "lv_layout", "Layout", 10, lvLayout),

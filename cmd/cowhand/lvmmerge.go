@@ -140,7 +140,7 @@ func lvpoll(ctx context.Context, r *lvmRun) error {
 	}
 	var refs []lvm.Ref
 	for _, w := range r.args.words {
-		name, lv, err := lvm.SplitName(w)
+		name, lv, err := splitName(w)
 		if err != nil {
 			return usagef("%s", err)
 		}

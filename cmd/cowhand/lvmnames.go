@@ -11,9 +11,20 @@ import (
 	"cowhand/lvm"
 )
 
+// splitName is [lvm.SplitName], where devices may be in another directory than
+// /dev, which DM_DEV_DIR tells.
+func splitName(word string) (vg, lv string, err error) {
+	if rest, ok := strings.CutPrefix(word, lvmDevDir()+"/"); ok {
+		word = "/dev/" + rest
+	}
+	return lvm.SplitName(word)
+}
+
+func lvmDevDir() string { return strings.TrimRight((*host)(nil).devDir(), "/") }
+
 // lvmGroupName reads the name of a group: "vg", "/dev/vg".
 func lvmGroupName(word string) (string, error) {
-	vg, lv, err := lvm.SplitName(strings.TrimRight(word, "/"))
+	vg, lv, err := splitName(strings.TrimRight(word, "/"))
 	if err == nil && lv != "" {
 		err = fmt.Errorf("%q: want a volume group: %w", word, lvm.ErrInvalid)
 	}
@@ -34,7 +45,7 @@ func lvmRef(word, vg string) (lvm.Ref, error) {
 	if vg == "" {
 		vg = os.Getenv("LVM_VG_NAME")
 	}
-	v, l, err := lvm.SplitName(word)
+	v, l, err := splitName(word)
 	switch {
 	case err != nil:
 		return lvm.Ref{}, usagef("%s", err)
@@ -110,7 +121,7 @@ func lvmVolumes(ctx context.Context, e *lvm.Engine, words []string) ([]lvmFound,
 			}
 			continue
 		}
-		name, lv, err := lvm.SplitName(strings.TrimRight(word, "/"))
+		name, lv, err := splitName(strings.TrimRight(word, "/"))
 		if err != nil {
 			return nil, err
 		}

@@ -144,7 +144,7 @@ func (r *lvmRun) lvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 			}
 			continue
 		}
-		vg, name, err := lvm.SplitName(strings.TrimRight(w, "/"))
+		vg, name, err := splitName(strings.TrimRight(w, "/"))
 		if err != nil {
 			return nil, nil, err
 		}

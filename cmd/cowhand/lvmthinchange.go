@@ -139,7 +139,7 @@ func (r *lvmRun) tellThinMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref, 
 func (r *lvmRun) pollThin(ctx context.Context, e *lvm.Engine) error {
 	var errs []error
 	for _, word := range r.args.words {
-		name, lv, err := lvm.SplitName(word)
+		name, lv, err := splitName(word)
 		if err != nil {
 			return usagef("%s", err)
 		}

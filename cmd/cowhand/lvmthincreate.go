@@ -226,7 +226,7 @@ func (r *lvmRun) thinPlace(w *thinWish, pool string) (string, error) {
 		}
 		return pool, nil
 	}
-	vg, lv, err := lvm.SplitName(strings.TrimRight(words[0], "/"))
+	vg, lv, err := splitName(strings.TrimRight(words[0], "/"))
 	if err != nil {
 		return "", usagef("%s", err)
 	}
