@@ -133,8 +133,8 @@ func place(ts *testscript.TestScript, args []string) (c *nbdConn, fill byte, off
 
 func scriptWrite(ts *testscript.TestScript, neg bool, args []string) {
 	c, fill, offset, length := place(ts, args)
-	defer c.Close()
 	err := c.write(offset, length, fill)
+	ts.Check(c.disconnect()) // or the volume would be open for a moment yet
 	if neg && err == nil {
 		ts.Fatalf("%s can be written", args[0])
 	}
@@ -145,8 +145,8 @@ func scriptWrite(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptReads(ts *testscript.TestScript, neg bool, args []string) {
 	c, fill, offset, length := place(ts, args)
-	defer c.Close()
 	err := c.reads(offset, length, fill)
+	ts.Check(c.disconnect())
 	if neg && err == nil {
 		ts.Fatalf("%s reads as %#x", args[0], fill)
 	}
