@@ -40,6 +40,9 @@ func (r *lvmRun) attachStore(ctx context.Context) error {
 	if len(found) != 1 || !slices.ContainsFunc(found[0].lvs, func(lv *lvm.LV) bool { return lv.Name == store.LV }) {
 		return usagef("%s, %s: want one volume group", origin, store)
 	}
+	if err := found[0].vg.Clone().AttachStore(origin.LV, store.LV, chunk, lvm.Stamp{}); err != nil { // before anybody is asked
+		return err
+	}
 	if err := r.agreed(fmt.Sprintf("What is on %s will be lost. Do you really want to make it a snapshot of %s?", store, origin)); err != nil {
 		return err
 	}
