@@ -167,6 +167,11 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	}
 	if stripes > 1 && stripeSize == 0 {
 		r.say("Using default stripesize 64.00 KiB.")
+		stripeSize = lvm.DefaultStripe
+	}
+	if stripes > 1 && stripeSize > group.ExtentSize {
+		r.say("Reducing stripe size %s to maximum, physical extent size %s.", lvmHuman(stripeSize), lvmHuman(group.ExtentSize))
+		stripeSize = group.ExtentSize
 	}
 	spec := lvm.StripedSpec{Stripes: stripes, StripeSize: stripeSize, LinearSpec: lvm.LinearSpec{
 		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
