@@ -109,23 +109,14 @@ const guardLimit = lvm.DefaultWindow + 10*time.Second
 // guard has another process of this program stand by while devices of groups
 // are suspended.
 func (h *host) guard(ctx context.Context, groups []lvm.ID) (lvm.Guardian, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	paths, err := h.devicePaths()
-	if err != nil {
-		return nil, err
-	}
-	args, err := h.globals(paths)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, "engine", "guard", strconv.Itoa(os.Getpid()))
+	words := []string{"engine", "guard", strconv.Itoa(os.Getpid())}
 	for _, id := range groups {
-		args = append(args, string(id))
+		words = append(words, string(id))
 	}
-	cmd := exec.Command(exe, args...)
+	cmd, err := h.another(words...)
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stderr = os.Stderr
 	return guardian.Start(ctx, cmd)
 }
@@ -166,6 +157,23 @@ func (h *host) engineGuard(ctx context.Context, c *cli.Context) error {
 	err = errors.Join(err, e.Release(ctx, left))
 	fmt.Fprintf(h.stderr, "cowhand: %s; %d devices were put in order\n", why, len(left))
 	return err
+}
+
+// another is a process of this program with our settings and these words.
+func (h *host) another(words ...string) (*exec.Cmd, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	paths, err := h.devicePaths()
+	if err != nil {
+		return nil, err
+	}
+	args, err := h.globals(paths)
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(exe, append(args, words...)...), nil
 }
 
 // globals are the flags with which another process of this program has our

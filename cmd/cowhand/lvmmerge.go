@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -188,23 +186,14 @@ func (r *lvmRun) followMerge(ctx context.Context, e *lvm.Engine, ref lvm.Ref) er
 // poll has a process of its own wait for merges and drop the snapshots, as
 // LVM2's does.
 func (h *host) poll(refs ...lvm.Ref) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	paths, err := h.devicePaths()
-	if err != nil {
-		return err
-	}
-	args, err := h.globals(paths)
-	if err != nil {
-		return err
-	}
-	args = append(args, "lvm", "lvpoll", "--polloperation", "merge")
+	words := []string{"lvm", "lvpoll", "--polloperation", "merge"}
 	for _, ref := range refs {
-		args = append(args, ref.String())
+		words = append(words, ref.String())
 	}
-	cmd := exec.Command(exe, args...)
+	cmd, err := h.another(words...)
+	if err != nil {
+		return err
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err

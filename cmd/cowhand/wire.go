@@ -28,20 +28,12 @@ import (
 
 // dial connects to the engine, which is started if it does not run.
 func (h *host) dial(ctx context.Context) (*engine.Client, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	paths, err := h.devicePaths()
-	if err != nil {
-		return nil, err
-	}
-	args, err := h.globals(paths)
+	serve, err := h.another("engine", "serve")
 	if err != nil {
 		return nil, err
 	}
 	c, err := engine.EnsureRunning(ctx, h.RunDir, func() *exec.Cmd {
-		return exec.Command(exe, append(args, "engine", "serve")...)
+		return exec.Command(serve.Path, serve.Args[1:]...)
 	})
 	if err != nil {
 		return nil, err
