@@ -47,10 +47,11 @@ func plan(t touch, now *dmcore.Info) []link {
 }
 
 // volumePath is VG/LV. It may be asked for a device that is hidden now and was
-// not before.
+// not before. A thin pool has a path as long as nothing was made in it: its lower
+// layer has the name of the volume then.
 func volumePath(t touch) (string, bool) {
 	id, ok := strings.CutPrefix(string(t.uuid), "LVM-")
-	if !ok || strings.Contains(id, "-") {
+	if _, suffix, _ := strings.Cut(id, "-"); !ok || suffix != "" && suffix != "tpool" && suffix != "pool" {
 		return "", false
 	}
 	vg, lv, layer, ok := dmcore.Name(t.name).Split()

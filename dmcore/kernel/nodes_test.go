@@ -36,6 +36,15 @@ func TestPlanLinks(t *testing.T) {
 		"a layer": {
 			touch{"vg-a-real", volume + "-real", dm5, true}, &dmcore.Info{UUID: volume + "-real", Dev: dm5},
 			[]link{{"mapper/vg-a-real", "vg-a-real", dm5, true}}},
+		"a thin pool in which nothing was made": {
+			touch{"vg-p", volume + "-tpool", dm5, false}, &dmcore.Info{UUID: volume + "-tpool", Dev: dm5},
+			[]link{{"vg/p", "vg-p", dm5, true}, {"mapper/vg-p", "vg-p", dm5, true}}},
+		"what stands for a thin pool": {
+			touch{"vg-p", volume + "-pool", dm5, true}, &dmcore.Info{UUID: volume + "-pool", Dev: dm5},
+			[]link{{"vg/p", "vg-p", dm5, false}, {"mapper/vg-p", "vg-p", dm5, true}}},
+		"what thin volumes stand on": {
+			touch{"vg-p-tpool", volume + "-tpool", dm5, true}, &dmcore.Info{UUID: volume + "-tpool", Dev: dm5},
+			[]link{{"mapper/vg-p-tpool", "vg-p-tpool", dm5, true}}},
 		"a name that another device has got": {
 			touch{"vg-a", volume, dm5, false}, &dmcore.Info{UUID: "other", Dev: dm6},
 			[]link{{"vg/a", "vg-a", dm5, false}, {"mapper/vg-a", "vg-a", dm6, true}}},
@@ -125,6 +134,21 @@ func TestNodes(t *testing.T) {
 	n.is(t, "vg", "nothing") // with its last volume
 	n.is(t, "mapper", "drwxr-xr-x")
 	n.ok(t, volume, "vg-b", dm5, false)
+}
+
+// A thin pool has a link until something is made in it.
+func TestNodesOfThinPool(t *testing.T) {
+	n := rig(t, dm5, dm6)
+	n.ok(t, volume+"-tpool", "vg-p", dm5, true)
+	n.is(t, "vg/p", "../dm-5")
+	if err := n.put(plan(touch{"vg-p", volume + "-pool", dm5, true}, &dmcore.Info{UUID: volume + "-pool", Dev: dm5})); err != nil {
+		t.Fatal(err)
+	}
+	n.is(t, "mapper/vg-p", "../dm-5")
+	n.is(t, "vg/p", "nothing")
+	n.ok(t, volume+"-tpool", "vg-p", dm6, true)
+	n.ok(t, volume+"-tpool", "vg-p", dm6, false)
+	n.is(t, "vg", "nothing")
 }
 
 // Without devtmpfs there are nodes, as lvm2 makes them there.
