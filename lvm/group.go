@@ -20,6 +20,7 @@ type VGSpec struct {
 	Tags       []string
 	MaxLV      int
 	MaxPV      int
+	NoAuto     bool // its volumes are not activated by themselves, at boot
 }
 
 const defaultExtentSize dmcore.Sectors = 4 << 20 / dmcore.SectorSize
@@ -35,6 +36,9 @@ func (s *Store) CreateVG(ctx context.Context, spec VGSpec) (*VG, error) {
 		Name: spec.Name, ID: spec.ID, ExtentSize: cmp.Or(spec.ExtentSize, defaultExtentSize),
 		Status: []string{"RESIZEABLE", statusRead, statusWrite}, Tags: slices.Sorted(slices.Values(spec.Tags)),
 		SystemID: spec.SystemID, MaxLV: spec.MaxLV, MaxPV: spec.MaxPV,
+	}
+	if spec.NoAuto {
+		vg.Flags = []string{flagNoAuto}
 	}
 	if vg.ID == "" {
 		if vg.ID, err = NewID(s.Random); err != nil {

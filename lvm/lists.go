@@ -79,7 +79,7 @@ func (vg *VG) AutoExcluded(lv *LV) bool {
 
 // autoActivates reports a volume that is activated at boot, as far as it may be.
 func (vg *VG) autoActivates(lv *LV) bool {
-	return autoActive(lv) && !vg.AutoExcluded(lv) && vg.allowed(lv) == nil && vg.atHome() == nil
+	return !lv.SkipsActivation() && vg.AutoActivates(lv) && !vg.AutoExcluded(lv) && vg.allowed(lv) == nil && vg.atHome() == nil
 }
 
 // readOnlyHere tells whether this host maps the volume's unit read-only, whatever

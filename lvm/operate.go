@@ -20,11 +20,12 @@ type SnapshotRequest struct {
 	ReadOnly bool
 	Tags     []string
 	PVs      []string // where to allocate, by name (pv0); none: anywhere
+	Traits
 }
 
 // Spec is the request as its group takes it.
 func (r SnapshotRequest) Spec() SnapshotSpec {
-	return SnapshotSpec{Origin: r.Origin.LV, Name: r.Name, Size: r.Size, Chunk: r.Chunk, ReadOnly: r.ReadOnly, Tags: r.Tags, PVs: r.PVs}
+	return SnapshotSpec{Origin: r.Origin.LV, Name: r.Name, Size: r.Size, Chunk: r.Chunk, ReadOnly: r.ReadOnly, Tags: r.Tags, PVs: r.PVs, Traits: r.Traits}
 }
 
 // Snapshot takes all the snapshots at one instant, with one commit in each

@@ -93,12 +93,6 @@ func (e *Engine) bringEach(ctx context.Context, vg *VG, units []touch, locked bo
 	return errors.Join(errs...)
 }
 
-// autoActive reports a volume that is activated at boot
-// (lvm2 2.03.16, lib/activate/activate.c, lv_is_active_at_boot's flags).
-func autoActive(lv *LV) bool {
-	return !slices.Contains(lv.Flags, "ACTIVATION_SKIP") && !slices.Contains(lv.Flags, "NOAUTOACTIVATE")
-}
-
 // remembered tells whether any volume of the unit was active, and whether a
 // merge must wait because one was open and the merge had not begun.
 func (vg *VG) remembered(unit []*LV, was []Remembered) (active, wait bool) {

@@ -28,6 +28,7 @@ type SnapshotSpec struct {
 	ReadOnly bool
 	PVs      []string // where to allocate, by name (pv0); none: anywhere
 	Tags     []string
+	Traits
 	Stamp
 }
 
@@ -91,6 +92,7 @@ func (vg *VG) newCOW(spec SnapshotSpec, names map[string]bool, links *links, fre
 	}
 	lv.setStatus(statusVisible, false)
 	lv.setStatus(statusWrite, !spec.ReadOnly)
+	lv.adopt(spec.Traits)
 	lv.Segments = segments(0, runs)
 	return lv, nil
 }
@@ -223,12 +225,4 @@ func (vg *VG) nextNumber(prefix string) int {
 		}
 	}
 	return next
-}
-
-// checkCount reports that the group may not have so many volumes more.
-func (vg *VG) checkCount(more int) error {
-	if shown := len(vg.ShownLVs()); vg.MaxLV > 0 && shown+more > vg.MaxLV {
-		return vg.fail("", "", fmt.Errorf("%d volumes and %d more, at most %d are allowed: %w", shown, more, vg.MaxLV, ErrNoSpace))
-	}
-	return nil
 }

@@ -21,6 +21,7 @@ type ThinSpec struct {
 	// is a snapshot.
 	Skip *bool
 	Tags []string
+	Traits
 	Stamp
 }
 
@@ -77,6 +78,7 @@ func (vg *VG) addThin(spec ThinSpec, before map[string]uint64) (*LV, error) {
 	if skip := t.Origin != "" && spec.Skip == nil || spec.Skip != nil && *spec.Skip; skip {
 		lv.setFlag(flagSkipActivation, true)
 	}
+	lv.adopt(spec.Traits)
 	lv.Segments = []*Segment{{Count: n, Type: typeThin, Thin: t}}
 	vg.LVs = append(slices.Clip(vg.LVs), lv)
 	p.tell(ThinMessage{Create: lv.Name})

@@ -23,6 +23,7 @@ type ThinPoolSpec struct {
 	StripeSize    dmcore.Sectors
 	PVs           []string // where to allocate, by name (pv0); none: anywhere
 	Tags          []string
+	Traits
 	Stamp
 }
 
@@ -101,9 +102,8 @@ func (vg *VG) addThinPool(spec ThinPoolSpec) (*LV, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if spec.ErrorWhenFull {
-		pool.Flags = append(pool.Flags, flagErrorWhenFull)
-	}
+	pool.setFlag(flagErrorWhenFull, spec.ErrorWhenFull)
+	pool.adopt(spec.Traits)
 	data, err := vg.newThinPart(pool, "_tdata", spec.Stamp)
 	if err != nil {
 		return nil, nil, err

@@ -65,7 +65,7 @@ func (vg *VG) SetSkipActivation(name string, skip bool) error {
 }
 
 // lvFlagOrder is the order lvm2 prints flags in (lib/format_text/flags.c).
-var lvFlagOrder = []string{"WRITE_LOCKED", flagSkipActivation, "NOAUTOACTIVATE", flagErrorWhenFull, "CACHE_VOL"}
+var lvFlagOrder = []string{"WRITE_LOCKED", flagSkipActivation, flagNoAuto, flagErrorWhenFull, "CACHE_VOL"}
 
 // setFlag adds or removes a flag.
 func (lv *LV) setFlag(flag string, on bool) {

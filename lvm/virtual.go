@@ -83,6 +83,7 @@ func (vg *VG) newVirtual(spec VirtualSpec) (added []*LV, notes []string, err err
 	}
 	cow.setStatus(statusVisible, false)
 	cow.setStatus(statusWrite, !spec.ReadOnly)
+	cow.adopt(spec.Traits)
 	cow.Segments = segments(0, runs)
 	next := vg.Clone()
 	next.LVs = append(next.LVs, cow, origin)

@@ -18,6 +18,7 @@ type LinearSpec struct {
 	PVs      []string // where to allocate, by name (pv0); none: anywhere
 	Tags     []string
 	Skip     bool // it is not activated unless that is asked for with -K
+	Traits
 	Stamp
 }
 
@@ -57,9 +58,8 @@ func (vg *VG) newVolume(spec StripedSpec) (*LV, error) {
 		return nil, err
 	}
 	lv.setStatus(statusWrite, !spec.ReadOnly)
-	if spec.Skip {
-		lv.setFlag(flagSkipActivation, true)
-	}
+	lv.setFlag(flagSkipActivation, spec.Skip)
+	lv.adopt(spec.Traits)
 	if err := vg.checkPVs(spec.PVs); err != nil {
 		return nil, err
 	}

@@ -161,7 +161,7 @@ func (a *lvmArgs) check() error {
 			}
 		}
 	}
-	for _, flag := range []string{"zero", "wipesignatures", "poll", "setactivationskip", "errorwhenfull", "poolmetadataspare"} {
+	for _, flag := range []string{"zero", "wipesignatures", "poll", "setactivationskip", "setautoactivation", "errorwhenfull", "poolmetadataspare"} {
 		if _, err := a.yesNo(flag, true); err != nil {
 			return err
 		}
@@ -177,16 +177,15 @@ func (a *lvmArgs) check() error {
 // lvmHarmless are flags for what cannot be done here, and the values that do
 // not ask for it.
 var lvmHarmless = map[string]string{
-	"contiguous":        "n",
-	"setautoactivation": "y",
-	"persistent":        "n",
-	"alloc":             "normal inherit cling anywhere",
-	"activationmode":    "complete degraded",
-	"minor":             "",
-	"major":             "",
-	"vgmetadatacopies":  "unmanaged 0",
-	"metadatatype":      "2 lvm2",
-	"labelsector":       "1",
+	"contiguous":       "n",
+	"persistent":       "n",
+	"alloc":            "normal inherit cling anywhere",
+	"activationmode":   "complete degraded",
+	"minor":            "",
+	"major":            "",
+	"vgmetadatacopies": "unmanaged 0",
+	"metadatatype":     "2 lvm2",
+	"labelsector":      "1",
 }
 
 // yesNo reads the value of flags such as -Z and -W.
@@ -225,6 +224,12 @@ func (a *lvmArgs) activation(otherwise bool) (on, auto bool, err error) {
 	default:
 		return false, false, lvmValue("activate", v)
 	}
+}
+
+// traits reads how a new volume is to be activated.
+func (a *lvmArgs) traits() (t lvm.Traits, err error) {
+	auto, err := a.yesNo("setautoactivation", true)
+	return lvm.Traits{NoAuto: !auto}, err
 }
 
 // number reads a count.

@@ -13,7 +13,7 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 	a := r.args
 	tags := a.has("addtag") || a.has("deltag")
 	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) {
-		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --refresh, --setactivationskip, --zero")
+		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --refresh, --setactivationskip, --setautoactivation, --zero")
 	}
 	on, auto, err := a.activation(false)
 	if err != nil {

@@ -149,6 +149,10 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if err != nil {
 		return err
 	}
+	traits, err := r.args.traits()
+	if err != nil {
+		return err
+	}
 	stripes, stripeSize, err := r.striping()
 	if err != nil {
 		return err
@@ -174,7 +178,7 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 		stripeSize = group.ExtentSize
 	}
 	spec := lvm.StripedSpec{Stripes: stripes, StripeSize: stripeSize, LinearSpec: lvm.LinearSpec{
-		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
+		Name: name, Size: size, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag"), Traits: traits}}
 	if spec.Skip, _ = r.args.yesNo("setactivationskip", false); spec.Skip && !r.args.has("ignoreactivationskip") {
 		active = false
 	}
@@ -206,6 +210,10 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	if err != nil {
 		return err
 	}
+	traits, err := r.args.traits()
+	if err != nil {
+		return err
+	}
 	chunk, err := r.sectors("chunksize")
 	if err != nil {
 		return err
@@ -231,7 +239,7 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	if err != nil {
 		return err
 	}
-	req := lvm.SnapshotRequest{Origin: origin, Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, Tags: r.args.tags("addtag"), PVs: pvs}
+	req := lvm.SnapshotRequest{Origin: origin, Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, Tags: r.args.tags("addtag"), PVs: pvs, Traits: traits}
 	_, notes, err := group.SnapshotExtents(req.Spec())
 	if err != nil {
 		return err

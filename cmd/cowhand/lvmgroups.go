@@ -18,8 +18,8 @@ func lvmGroupVerbs() []lvmVerb {
 		{"vgextend", "add physical volumes to a volume group", "VG PATH...",
 			"metadatasize: pvmetadatacopies,metadatacopies: dataalignment: dataalignmentoffset: zero|Z: metadatatype|M:", vgextend},
 		{"vgreduce", "take unused physical volumes out of a volume group", "VG PATH...", "", vgreduce},
-		{"vgchange", "activate or deactivate all volumes of a group, or change its tags", "-a y|n [VG|@TAG...]\n--addtag|--deltag TAG VG...",
-			"activate|a: addtag: deltag: refresh ignoreactivationskip|K partial|P poll: activationmode: sysinit", vgchange},
+		{"vgchange", "activate or deactivate all volumes of a group, or change the group", "-a y|n [VG|@TAG...]\n--addtag|--deltag TAG VG...\n-l COUNT|--setautoactivation y|n [VG|@TAG...]",
+			"activate|a: addtag: deltag: logicalvolume|l: setautoactivation: refresh ignoreactivationskip|K partial|P poll: activationmode: sysinit", vgchange},
 	}
 }
 
@@ -58,6 +58,11 @@ func vgcreate(ctx context.Context, r *lvmRun) error {
 	if spec.MaxPV, err = r.args.number("maxphysicalvolumes", 0, 0, 1<<31-1); err != nil {
 		return err
 	}
+	auto, err := r.args.yesNo("setautoactivation", true)
+	if err != nil {
+		return err
+	}
+	spec.NoAuto = !auto
 	if r.args.has("shared") || r.args.get("clustered") == "y" {
 		return fmt.Errorf("%s: shared groups: %w", name, errors.ErrUnsupported)
 	}
@@ -205,8 +210,9 @@ func vgchange(ctx context.Context, r *lvmRun) error {
 		return err
 	}
 	tags := r.args.has("addtag") || r.args.has("deltag")
-	if !r.args.has("activate") && !tags && !r.args.has("refresh") {
-		return usagef("need one or more of: --activate, --addtag, --deltag, --refresh")
+	limits := r.args.has("logicalvolume") || r.args.has("setautoactivation")
+	if !r.args.has("activate") && !tags && !limits && !r.args.has("refresh") {
+		return usagef("need one or more of: --activate, --addtag, --deltag, --logicalvolume, --refresh, --setautoactivation")
 	}
 	if tags && len(r.args.words) == 0 {
 		return usagef("please enter a volume group")
@@ -228,6 +234,13 @@ func vgchange(ctx context.Context, r *lvmRun) error {
 			}
 			r.say("Volume group %q successfully changed", vg.Name)
 		}
+		if limits {
+			if err := r.limitGroup(ctx, e, vg.Name); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			r.say("Volume group %q successfully changed", vg.Name)
+		}
 		if r.args.has("activate") {
 			errs = append(errs, r.activateAll(ctx, e, vg, on, auto))
 		}
@@ -236,6 +249,28 @@ func vgchange(ctx context.Context, r *lvmRun) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// limitGroup changes how many volumes a group may have, and whether they are
+// activated by themselves.
+func (r *lvmRun) limitGroup(ctx context.Context, e *lvm.Engine, vg string) error {
+	if r.args.has("logicalvolume") {
+		most, err := r.args.number("logicalvolume", 0, 0, 1<<31-1)
+		if err != nil {
+			return err
+		}
+		if err := e.SetMaxLV(ctx, vg, most); err != nil {
+			return err
+		}
+	}
+	if r.args.has("setautoactivation") {
+		auto, err := r.args.yesNo("setautoactivation", true)
+		if err != nil {
+			return err
+		}
+		return e.SetAutoActivation(ctx, lvm.Ref{VG: vg}, auto)
+	}
+	return nil
 }
 
 func (r *lvmRun) activateAll(ctx context.Context, e *lvm.Engine, vg *lvm.VG, on, auto bool) error {

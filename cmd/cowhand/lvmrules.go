@@ -15,8 +15,8 @@ func (r *lvmRun) skipped(vg *lvm.VG, lv *lvm.LV, auto bool) bool {
 	switch {
 	case slices.Contains(lv.Flags, "ACTIVATION_SKIP") && !r.args.has("ignoreactivationskip"):
 		why = "it is flagged to be skipped; -K activates it"
-	case auto && slices.Contains(lv.Flags, "NOAUTOACTIVATE"):
-		why = "it is flagged not to be activated automatically"
+	case auto && !vg.AutoActivates(lv):
+		why = "it, or its group, is flagged not to be activated automatically"
 	case auto && vg.AutoExcluded(lv):
 		why = "activation/auto_activation_volume_list does not name it"
 	default:

@@ -12,7 +12,7 @@ import (
 // changesThin tells that lvchange is to change a thin pool, or what is activated
 // by itself.
 func changesThin(a *lvmArgs) bool {
-	return a.has("discards") || a.has("zero") || a.has("errorwhenfull") || a.has("setactivationskip")
+	return a.has("discards") || a.has("zero") || a.has("errorwhenfull") || a.has("setactivationskip") || a.has("setautoactivation")
 }
 
 func (r *lvmRun) changeThin(ctx context.Context, e *lvm.Engine, ref lvm.Ref) error {
@@ -24,6 +24,13 @@ func (r *lvmRun) changeThin(ctx context.Context, e *lvm.Engine, ref lvm.Ref) err
 			return err
 		}
 		errs = append(errs, e.SetSkipActivation(ctx, ref, skip))
+	}
+	if a.has("setautoactivation") {
+		auto, err := a.yesNo("setautoactivation", true)
+		if err != nil {
+			return err
+		}
+		errs = append(errs, e.SetAutoActivation(ctx, ref, auto))
 	}
 	if !a.has("discards") && !a.has("zero") && !a.has("errorwhenfull") {
 		return errors.Join(errs...)

@@ -298,7 +298,8 @@ func (r *lvmRun) thinPoolFlags(w *thinWish) (err error) {
 		return err
 	}
 	w.pool.Tags = a.tags("addtag")
-	return nil
+	w.pool.Traits, err = a.traits()
+	return err
 }
 
 // metadataSize reads --poolmetadatasize. A sign is told apart.
@@ -330,6 +331,9 @@ func (r *lvmRun) thinFlags(w *thinWish) (err error) {
 		return nil
 	}
 	w.thin.ReadOnly = readOnly
+	if w.thin.Traits, err = a.traits(); err != nil {
+		return err
+	}
 	if a.has("virtualsize") {
 		if w.thin.Size, err = lvm.ParseSize(a.get("virtualsize")); err != nil {
 			return usagef("%s", err)

@@ -33,6 +33,10 @@ func (r *lvmRun) createVirtual(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	traits, err := r.args.traits()
+	if err != nil {
+		return err
+	}
 	chunk, err := r.sectors("chunksize")
 	if err != nil {
 		return err
@@ -59,7 +63,7 @@ func (r *lvmRun) createVirtual(ctx context.Context) error {
 		return err
 	}
 	spec := lvm.VirtualSpec{Virtual: virtual, SnapshotSpec: lvm.SnapshotSpec{
-		Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag")}}
+		Name: name, Size: size, Chunk: chunk, ReadOnly: readOnly, PVs: pvs, Tags: r.args.tags("addtag"), Traits: traits}}
 	name, notes, err := e.CreateVirtual(ctx, vg, spec, active)
 	if err != nil {
 		return err
