@@ -26,6 +26,8 @@ type Activation struct {
 	ReadOnly bool
 	LV       string
 	Layer    string // the suffix of the UUID; "" if it has none
+	// Hold has I/O wait over the commit, also if the device stays as it is.
+	Hold bool
 }
 
 // ActivateOptions say how to map a volume.

@@ -24,6 +24,7 @@ type touch struct {
 	Ref
 	activate  bool // although it is not active now
 	noMerging bool
+	hold      bool // its I/O waits meanwhile, also if its devices stay as they are
 }
 
 // change edits groups and carries the difference out: one commit in each group,

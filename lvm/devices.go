@@ -104,6 +104,7 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		for _, a := range acts {
 			if !planned[a.UUID] {
 				planned[a.UUID] = true
+				a.Hold = t.hold && a.LV == t.LV && (a.Layer == "" || a.Layer == layerReal)
 				want = append(want, a)
 			}
 		}

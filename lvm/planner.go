@@ -134,6 +134,9 @@ func (p *planner) bring(w Activation) error {
 		p.rename = append(p.rename, Step{Do: dmcore.Rename, Name: h.Info.Name, UUID: w.UUID, NewName: w.Name})
 	}
 	fresh := h == nil || !h.Info.Live
+	if w.Hold {
+		p.hold(w.UUID, layerOf(w.UUID) == "")
+	}
 	if !fresh && sameTable(h.Table, w.Table) && h.Info.ReadOnly == w.ReadOnly {
 		if h.Info.Suspended {
 			p.resume[w.UUID] = true

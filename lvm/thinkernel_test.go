@@ -174,6 +174,10 @@ func (k *thinKernel) status(d *fakeDev) ([]dmcore.TargetStatus, error) {
 	st := dmcore.TargetStatus{Type: "linear"}
 	if len(d.live) == 1 {
 		st.Type, st.Length = d.live[0].Target.Type(), d.live[0].Length
+		if s, ok := d.live[0].Target.(dmcore.Snapshot); ok {
+			cow, _ := s.COW.UUID()
+			st.Params = fmt.Sprintf("%d/%d %d", 2*s.Chunk, k.devs[cow].live.Len(), 2*s.Chunk)
+		}
 		if p := k.pool(d.live); p != nil {
 			s := dmcore.ThinPoolStatus{TransactionID: p.id, UsedMetadata: 10, TotalMetadata: 512, TotalData: 100, Mode: dmcore.ThinPoolWritable, Discard: dmcore.DiscardPassdown, LowWater: 1}
 			if k.full {
