@@ -83,6 +83,7 @@ type State struct {
 	Suspended bool
 	OpenCount int
 	Snapshot  *dmcore.SnapshotStatus // of a snapshot, or of an origin that is being merged into
+	Pool      *dmcore.ThinPoolStatus // of a thin pool that is live, if only for what is in it
 	// Merging says that the metadata records a merge: of a snapshot, that it
 	// is to be merged; of an origin, that one is to be merged into it.
 	Merging bool
@@ -111,13 +112,22 @@ func (e *Engine) States(ctx context.Context, vg *VG) (map[string]State, error) {
 		var st State
 		k, isSnapshot := links.byCOW[lv.Name]
 		_, isTarget := links.merging(lv.Name)
-		st.Merging = isTarget || isSnapshot && k.seg.Merging
+		st.Merging = isTarget || isSnapshot && k.seg.Merging || links.thin.merge[lv.Name] != nil || lv.Thin() != nil && lv.Thin().Merge != ""
 		if info, ok := devices[vg.uuid(lv, links.own(lv))]; ok && info.Live {
 			st.Dev, st.Active, st.Suspended, st.OpenCount = info.Dev, true, info.Suspended, info.OpenCount
 			if isSnapshot || isTarget {
 				if err := e.status(ctx, info.UUID, &st); err != nil {
 					return nil, err
 				}
+			}
+		}
+		if pool, ok := devices[vg.uuid(lv, layerTPool)]; ok && pool.Live && lv.ThinPool() != nil {
+			s, err := e.DM.ThinPoolStatus(ctx, pool.UUID)
+			if err != nil && !errors.Is(err, dmcore.ErrNotFound) {
+				return nil, err
+			}
+			if err == nil {
+				st.Pool = &s
 			}
 		}
 		states[lv.Name] = st

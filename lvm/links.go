@@ -94,6 +94,18 @@ func (vg *VG) Origin(snap string) *LV {
 	return nil
 }
 
+// SnapshotOf returns what a snapshot, thick or thin, was taken of, nil if the
+// volume is none.
+func (vg *VG) SnapshotOf(snap string) *LV {
+	if origin := vg.Origin(snap); origin != nil { // its store may be a thin volume
+		return origin
+	}
+	if lv := vg.LV(snap); lv != nil && lv.Thin() != nil {
+		return vg.LV(lv.Thin().Origin)
+	}
+	return nil
+}
+
 // Snapshot returns the segment that makes a volume a snapshot: its origin,
 // chunk size, and whether it is being merged; nil if the volume is none.
 func (vg *VG) Snapshot(snap string) *Segment { return vg.links().byCOW[snap].seg }

@@ -17,19 +17,71 @@ type MergeStart struct {
 	Others           []string // of a thin one: the other snapshots of the origin as it was
 }
 
-// StartMerge records the merges of the snapshots into their origins, all in one
-// commit for each group. Those whose origin and snapshot are active and closed
+// StartMerge records the merges of the snapshots into their origins, all thick ones
+// in one commit for each group, then the thin ones one by one. Those whose origin and snapshot are active and closed
 // start at once; the others start when their origin is next activated.
 func (e *Engine) StartMerge(ctx context.Context, refs []Ref) (starts []MergeStart, err error) {
-	return e.startMerge(ctx, refs, false)
+	return e.startMerges(ctx, refs, false)
 }
 
 // StartMergeNow is StartMerge, but if one of the merges would have to wait none
 // is recorded: ErrInUse. Half of a guest's disks must not be merged while the
-// guest begins to use the other half.
+// guest begins to use the other half. Who opens a volume while thin ones take
+// their origins' places may still find half of them done: whoever asks again goes on.
 func (e *Engine) StartMergeNow(ctx context.Context, refs []Ref) error {
-	_, err := e.startMerge(ctx, refs, true)
+	_, err := e.startMerges(ctx, refs, true)
 	return err
+}
+
+// startMerges looks at all before it begins with one.
+func (e *Engine) startMerges(ctx context.Context, refs []Ref, must bool) (starts []MergeStart, err error) {
+	thick, thin, err := e.sortMerges(ctx, refs, must)
+	if err != nil {
+		return nil, err
+	}
+	if len(thick) > 0 {
+		if starts, err = e.startMerge(ctx, thick, must); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range thin {
+		st, err := e.mergeThin(ctx, r, must)
+		if err != nil {
+			return starts, err
+		}
+		starts = append(starts, st)
+	}
+	return starts, nil
+}
+
+// sortMerges tells thick snapshots from thin ones, and reports what could not be
+// merged of several.
+func (e *Engine) sortMerges(ctx context.Context, refs []Ref, must bool) (thick, thin []Ref, err error) {
+	groups, err := e.loaded(ctx, groupsOf(refs))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range refs {
+		vg := groups[r.VG]
+		if !vg.isThinMerge(r.LV) {
+			thick = append(thick, r)
+			continue
+		}
+		thin = append(thin, r)
+		if err := vg.CanMerge(r.LV); err != nil {
+			return nil, nil, err
+		}
+		states, err := e.States(ctx, vg)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, lv := range []string{vg.SnapshotOf(r.LV).Name, r.LV} {
+			if must && states[lv].Open() {
+				return nil, nil, vg.fail(r.LV, "merge", fmt.Errorf("%s is open: %w", Ref{r.VG, lv}, ErrInUse))
+			}
+		}
+	}
+	return thick, thin, nil
 }
 
 func (e *Engine) startMerge(ctx context.Context, refs []Ref, must bool) (starts []MergeStart, err error) {
@@ -177,6 +229,9 @@ func (w *mergeWait) run(ctx context.Context) error {
 		vg, err := w.e.Store.Load(ctx, w.ref.VG)
 		if err != nil {
 			return err
+		}
+		if lv := vg.LV(w.ref.LV); lv != nil && lv.Thin() != nil && lv.Thin().Merge != "" {
+			return vg.fail(w.ref.LV, "merge", fmt.Errorf("waits until %s is activated anew: %w", lv.Thin().Merge, ErrInUse))
 		}
 		origin := vg.Origin(w.ref.LV)
 		if origin == nil { // merged, and dropped by someone else

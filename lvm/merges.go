@@ -54,18 +54,24 @@ func (e *Engine) Merges(ctx context.Context) ([]Merge, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, k := range vg.links().all {
+		links := vg.links()
+		for _, k := range links.all {
 			if k.seg.Merging {
-				all = append(all, vg.merge(k, states))
+				all = append(all, vg.merge(Ref{vg.Name, k.seg.COW}, Ref{vg.Name, k.seg.Origin}, states))
+			}
+		}
+		for _, lv := range vg.LVs { // a thin one that is not waiting is done
+			if s := links.thin.merge[lv.Name]; s != nil {
+				all = append(all, vg.merge(Ref{vg.Name, s.Name}, Ref{vg.Name, lv.Name}, states))
 			}
 		}
 	}
 	return all, nil
 }
 
-func (vg *VG) merge(k link, states map[string]State) Merge {
-	m := Merge{Snapshot: Ref{vg.Name, k.seg.COW}, Origin: Ref{vg.Name, k.seg.Origin}}
-	origin := states[k.seg.Origin]
+func (vg *VG) merge(snap, of Ref, states map[string]State) Merge {
+	m := Merge{Snapshot: snap, Origin: of}
+	origin := states[of.LV]
 	m.OriginActive = origin.Active
 	switch {
 	case !origin.Copying:

@@ -12,18 +12,21 @@ import (
 // is done at once, and Started is set; a snapshot that is active is deactivated.
 // Otherwise it is recorded, and done when the origin is next activated.
 func (e *Engine) MergeThin(ctx context.Context, ref Ref) (st MergeStart, err error) {
+	return e.mergeThin(ctx, ref, false)
+}
+
+// mergeThin is MergeThin; if it must be at once, one that has to wait is ErrInUse
+// and not recorded.
+func (e *Engine) mergeThin(ctx context.Context, ref Ref, must bool) (st MergeStart, err error) {
 	unlock, vg, err := e.locked(ctx, ref)
 	if err != nil {
 		return st, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	origin, err := vg.canMergeThin(ref.LV)
-	if err == nil && vg.LV(ref.LV).Thin().Merge != "" {
-		err = fmt.Errorf("into %s: %w", origin.Name, ErrMerging)
+	if err := vg.CanMerge(ref.LV); err != nil {
+		return st, err
 	}
-	if err != nil {
-		return st, vg.fail(ref.LV, "merge", err)
-	}
+	origin := vg.SnapshotOf(ref.LV)
 	st = MergeStart{Snapshot: ref, Origin: Ref{ref.VG, origin.Name}}
 	states, err := e.States(ctx, vg)
 	if err != nil {
@@ -43,6 +46,9 @@ func (e *Engine) MergeThin(ctx context.Context, ref Ref) (st MergeStart, err err
 		st.Others, err = e.replaceOrigin(ctx, ref, origin.Name)
 		st.Started = err == nil
 		return st, err
+	}
+	if must {
+		return st, vg.fail(ref.LV, "merge", fmt.Errorf("%s: %w", st.Why, ErrInUse))
 	}
 	before, err := e.loaded(ctx, []string{ref.VG})
 	if err != nil {
