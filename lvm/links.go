@@ -94,14 +94,21 @@ func (vg *VG) Origin(snap string) *LV {
 	return nil
 }
 
+// Thin reports a volume in a thin pool that is not the store of a thick snapshot:
+// a snapshot of it is thin if no size is asked for, and merging it is a swap.
+func (vg *VG) Thin(name string) bool {
+	lv := vg.LV(name)
+	return lv != nil && lv.Thin() != nil && vg.Origin(name) == nil
+}
+
 // SnapshotOf returns what a snapshot, thick or thin, was taken of, nil if the
 // volume is none.
 func (vg *VG) SnapshotOf(snap string) *LV {
 	if origin := vg.Origin(snap); origin != nil { // its store may be a thin volume
 		return origin
 	}
-	if lv := vg.LV(snap); lv != nil && lv.Thin() != nil {
-		return vg.LV(lv.Thin().Origin)
+	if vg.Thin(snap) {
+		return vg.LV(vg.LV(snap).Thin().Origin)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (vg *VG) StartMerge(snap string) error {
 // CanMerge reports why a snapshot, thick or thin, cannot be merged into its
 // origin.
 func (vg *VG) CanMerge(snap string) error {
-	if !vg.isThinMerge(snap) {
+	if !vg.Thin(snap) {
 		return vg.fail(snap, "merge", vg.canMerge(snap))
 	}
 	origin, err := vg.canMergeThin(snap)
@@ -28,12 +28,6 @@ func (vg *VG) CanMerge(snap string) error {
 		err = fmt.Errorf("into %s: %w", origin.Name, ErrMerging)
 	}
 	return vg.fail(snap, "merge", err)
-}
-
-// isThinMerge reports a volume that would be merged by taking its origin's place.
-func (vg *VG) isThinMerge(snap string) bool {
-	lv := vg.LV(snap)
-	return lv != nil && lv.Thin() != nil && vg.Origin(snap) == nil
 }
 
 // canMerge: tools/lvconvert.c, _lvconvert_merge_old_snapshot.

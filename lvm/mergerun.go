@@ -63,7 +63,7 @@ func (e *Engine) sortMerges(ctx context.Context, refs []Ref, must bool) (thick, 
 	}
 	for _, r := range refs {
 		vg := groups[r.VG]
-		if !vg.isThinMerge(r.LV) {
+		if !vg.Thin(r.LV) {
 			thick = append(thick, r)
 			continue
 		}

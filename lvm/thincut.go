@@ -95,17 +95,10 @@ func (c *thinCut) poolRefs() (refs []Ref) {
 
 // try makes the snapshots in copies of the groups, and finds the pools.
 func (c *thinCut) try(before map[string]*VG) error {
-	next := map[string]*VG{}
-	for name, vg := range before {
-		next[name] = vg.Clone()
-		for _, lv := range next[name].LVs {
-			if p := lv.ThinPool(); p != nil { // what is pending is caught up with first
-				p.Messages = nil
-			}
+	for _, vg := range before {
+		if err := vg.CanSnapshot(c.reqs); err != nil {
+			return err
 		}
-	}
-	if err := c.record(next); err != nil {
-		return err
 	}
 	for _, r := range c.reqs {
 		if !r.Thin {
@@ -116,30 +109,54 @@ func (c *thinCut) try(before map[string]*VG) error {
 			c.pools = append(c.pools, &pooled{Ref: pool})
 		}
 	}
-	_, _, err := c.e.addThick(next, c.reqs)
+	return nil
+}
+
+// CanSnapshot reports why those of the snapshots that are of this group's volumes
+// cannot be taken, as far as the metadata tells.
+func (vg *VG) CanSnapshot(reqs []SnapshotRequest) error {
+	next := vg.Clone()
+	for _, lv := range next.LVs {
+		if p := lv.ThinPool(); p != nil { // what is pending is caught up with first
+			p.Messages = nil
+		}
+	}
+	var thick []SnapshotSpec
+	for _, r := range reqs {
+		if r.Origin.VG == vg.Name && !r.Thin {
+			thick = append(thick, r.Spec())
+		}
+	}
+	_, err := next.AddSnapshots(thick)
+	return errors.Join(err, next.addThinSnapshots(reqs, Stamp{}))
+}
+
+// addThinSnapshots adds the thin ones of this group, and what their pools are to be
+// told.
+func (vg *VG) addThinSnapshots(reqs []SnapshotRequest, stamp Stamp) error {
+	var specs []ThinSpec
+	for _, r := range reqs {
+		if !r.Thin || r.Origin.VG != vg.Name {
+			continue
+		}
+		s, err := r.thinSpec(vg)
+		if err != nil {
+			return err
+		}
+		s.Stamp = stamp
+		specs = append(specs, s)
+	}
+	if len(specs) == 0 {
+		return nil
+	}
+	_, err := vg.AddThins(specs)
 	return err
 }
 
-// record adds the thin ones, and what their pools are to be told.
+// record does that in each group.
 func (c *thinCut) record(groups map[string]*VG) error {
-	for _, name := range groupsOf(origins(c.reqs)) {
-		vg := groups[name]
-		var specs []ThinSpec
-		for _, r := range c.reqs {
-			if !r.Thin || r.Origin.VG != name {
-				continue
-			}
-			s, err := r.thinSpec(vg)
-			if err != nil {
-				return err
-			}
-			s.Stamp = c.e.stamp()
-			specs = append(specs, s)
-		}
-		if len(specs) == 0 {
-			continue
-		}
-		if _, err := vg.AddThins(specs); err != nil {
+	for _, vg := range groups {
+		if err := vg.addThinSnapshots(c.reqs, c.e.stamp()); err != nil {
 			return err
 		}
 	}

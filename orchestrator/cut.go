@@ -12,11 +12,22 @@ import (
 
 // CutOptions are what every workflow that takes snapshots can be told.
 type CutOptions struct {
-	Size  lvm.Size
+	Kind  CutKind
+	Size  lvm.Size // of thick snapshots
 	Chunk dmcore.Sectors
 	Disks []string // by the guest's names, "vda"; empty means all
 	Now   time.Time
 }
+
+// CutKind is what kind of snapshots are taken.
+type CutKind string
+
+// The kinds.
+const (
+	CutAny   CutKind = ""      // thin of volumes in thin pools, thick of others
+	CutThin  CutKind = "thin"  // nothing but thin
+	CutThick CutKind = "thick" // also of volumes in thin pools
+)
 
 // guest looks a guest up; a blocker says that it is missing.
 func (f *Facts) guest(name string, b *Blockers) *GuestFacts {
@@ -67,7 +78,14 @@ func (f *Facts) newSet(g *GuestFacts, name string, role Role, o CutOptions, b *B
 		if !f.States[d.LV].Active {
 			b.add(lvm.ErrInactive, "guest %s: disk %s: %s is not active: run 'cowhand lvm lvchange -ay %s'", g.Name, d.Target, d.LV, d.LV)
 		}
-		s.Members = append(s.Members, Member{d.Target, d.LV, lvm.Ref{VG: d.LV.VG, LV: SnapshotName(d.LV.LV, name)}})
+		m := Member{Disk: d.Target, Origin: d.LV, Snapshot: lvm.Ref{VG: d.LV.VG, LV: SnapshotName(d.LV.LV, name)}}
+		switch thin := f.group(d.LV.VG).Thin(d.LV.LV); {
+		case o.Kind == CutThin && !thin:
+			b.add(ErrConflict, "guest %s: disk %s: %s is not in a thin pool: leave --thin out, and its snapshot is thick", g.Name, d.Target, d.LV)
+		case o.Kind != CutThick:
+			m.Thin = thin
+		}
+		s.Members = append(s.Members, m)
 	}
 	for _, want := range o.Disks {
 		if !slices.ContainsFunc(s.Members, func(m Member) bool { return m.Disk == want }) {
@@ -83,26 +101,48 @@ func (f *Facts) newSet(g *GuestFacts, name string, role Role, o CutOptions, b *B
 // checkSpace plans the snapshots on copies of the groups: whatever allocation
 // and validation would refuse later blocks now.
 func (f *Facts) checkSpace(cut *CutSet, b *Blockers) {
-	byGroup := map[string][]lvm.SnapshotSpec{}
+	var reqs []lvm.SnapshotRequest
 	for i := range cut.Sets {
 		for _, m := range cut.Sets[i].Members {
-			byGroup[m.Origin.VG] = append(byGroup[m.Origin.VG],
-				cut.request(&cut.Sets[i], m).Spec())
+			reqs = append(reqs, cut.request(&cut.Sets[i], m))
 		}
 	}
-	for name, specs := range byGroup {
-		vg := f.group(name)
-		if vg == nil {
-			continue
-		}
-		if _, err := vg.Clone().AddSnapshots(specs); err != nil {
+	for _, vg := range f.Groups {
+		if err := vg.CanSnapshot(reqs); err != nil {
 			*b = append(*b, err)
+		}
+		for _, pool := range poolsOf(vg, reqs) {
+			if st := f.States[lvm.Ref{VG: vg.Name, LV: pool}].Pool; st != nil {
+				if err := vg.CheckThinPool(pool, *st); err != nil {
+					*b = append(*b, err)
+				}
+			}
 		}
 	}
 }
 
+// poolsOf lists the pools in which snapshots are to be taken.
+func poolsOf(vg *lvm.VG, reqs []lvm.SnapshotRequest) (pools []string) {
+	for _, r := range reqs {
+		if r.Thin && r.Origin.VG == vg.Name {
+			if pool := vg.LV(r.Origin.LV).Thin().Pool; !slices.Contains(pools, pool) {
+				pools = append(pools, pool)
+			}
+		}
+	}
+	return pools
+}
+
+// request is a member as the engine takes it. A thin snapshot that a guest is to run
+// on is active like any volume.
 func (s *CutSet) request(set *Set, m Member) lvm.SnapshotRequest {
-	return lvm.SnapshotRequest{Origin: m.Origin, Name: m.Snapshot.LV, Size: s.Size, Chunk: s.Chunk, Tags: set.Tags(m.Disk)}
+	r := lvm.SnapshotRequest{Origin: m.Origin, Name: m.Snapshot.LV, Tags: set.Tags(m.Disk), Thin: m.Thin}
+	if m.Thin {
+		r.Activate = set.Role != RoleSnapshot
+	} else {
+		r.Size, r.Chunk = s.Size, s.Chunk
+	}
+	return r
 }
 
 // freeSetName is the first of base, base-2, base-3 … that no set has.

@@ -151,7 +151,7 @@ func (f *Facts) mergeable(s *Set, b *Blockers) {
 		case st.Snapshot != nil && st.Snapshot.State != dmcore.SnapshotOK:
 			b.add(ErrDamaged, "%s is invalid (it was full): it cannot be merged, only removed", m.Snapshot)
 		default:
-			if err := vg.Clone().StartMerge(m.Snapshot.LV); err != nil {
+			if err := vg.CanMerge(m.Snapshot.LV); err != nil {
 				*b = append(*b, err)
 			}
 			f.roomForMerge(s, m, b)

@@ -54,6 +54,7 @@ type Member struct {
 	Disk     string  `json:"disk"` // the guest's name for it, "vda"
 	Origin   lvm.Ref `json:"origin"`
 	Snapshot lvm.Ref `json:"snapshot"`
+	Thin     bool    `json:"thin,omitempty"` // it is in the origin's thin pool
 }
 
 // Snapshots lists the snapshots of the set's members.
@@ -114,8 +115,8 @@ func Sets(groups []*lvm.VG) []*Set {
 			}
 			disks, _ := strconv.Atoi(t["disks"])
 			s.Disks = max(s.Disks, disks)
-			m := Member{Disk: t["disk"], Snapshot: lvm.Ref{VG: vg.Name, LV: lv.Name}}
-			if o := vg.Origin(lv.Name); o != nil {
+			m := Member{Disk: t["disk"], Snapshot: lvm.Ref{VG: vg.Name, LV: lv.Name}, Thin: vg.Thin(lv.Name)}
+			if o := vg.SnapshotOf(lv.Name); o != nil {
 				m.Origin = lvm.Ref{VG: vg.Name, LV: o.Name}
 			}
 			s.Members = append(s.Members, m)

@@ -23,12 +23,27 @@ func (s *CutSet) kind() string { return "cut_set" }
 
 func (s *CutSet) String() string {
 	var parts []string
+	thin, thick := 0, 0
 	for i := range s.Sets {
 		for _, m := range s.Sets[i].Members {
-			parts = append(parts, fmt.Sprintf("%s of %s", m.Snapshot, m.Origin))
+			part := fmt.Sprintf("%s of %s", m.Snapshot, m.Origin)
+			if m.Thin {
+				thin++
+				part += " (thin)"
+			} else {
+				thick++
+			}
+			parts = append(parts, part)
 		}
 	}
-	return fmt.Sprintf("snapshot %s (%s each, at one instant)", strings.Join(parts, ", "), s.Size)
+	how := "at one instant"
+	switch {
+	case thin == 0:
+		how = s.Size.String() + " each, " + how
+	case thick > 0:
+		how = s.Size.String() + " each of the others, " + how
+	}
+	return fmt.Sprintf("snapshot %s (%s)", strings.Join(parts, ", "), how)
 }
 
 // Do cuts what is not there yet. Finding all members means that it was done;
@@ -195,7 +210,7 @@ func (s *StartMerge) Do(ctx context.Context, w *World) error {
 		return err
 	}
 	for _, m := range waiting {
-		if err := w.Volumes.Refresh(ctx, m.Snapshot); err != nil {
+		if err := w.Volumes.Refresh(ctx, m.Origin); err != nil {
 			return err
 		}
 	}

@@ -145,9 +145,31 @@ func setUse(f *orchestrator.Facts, s *orchestrator.Set) (used, state string) {
 		}
 	}
 	if total == 0 {
-		return "", state
+		return poolUse(f, s), state
 	}
 	return fmt.Sprintf("%s/%s %.0f%%", lvm.HumanSize(allocated), lvm.HumanSize(total), 100*float64(allocated)/float64(total)), state
+}
+
+// poolUse is how full the fullest pool of a thin set is.
+func poolUse(f *orchestrator.Facts, s *orchestrator.Set) string {
+	fullest, name := -1.0, ""
+	for _, m := range s.Members {
+		for _, vg := range f.Groups {
+			if !m.Thin || vg.Name != m.Snapshot.VG {
+				continue
+			}
+			pool := lvm.Ref{VG: vg.Name, LV: vg.LV(m.Snapshot.LV).Thin().Pool}
+			if st := f.States[pool].Pool; st != nil {
+				if p, ok := st.DataPercent(); ok && p > fullest {
+					fullest, name = p, pool.String()
+				}
+			}
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %.0f%%", name, fullest)
 }
 
 func age(d time.Duration) string {

@@ -29,14 +29,22 @@ func changeFlags(more ...cli.Flag) []cli.Flag {
 
 func cutFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "size", Usage: "room for changes in each snapshot, as 25%ORIGIN or 5GiB; default: settings"},
+		&cli.StringFlag{Name: "size", Usage: "take thick snapshots, with this room for changes in each, as 25%ORIGIN or 5GiB; default: thin ones of volumes in thin pools, and settings"},
+		&cli.BoolFlag{Name: "thin", Usage: "take nothing but thin snapshots"},
 		&cli.StringFlag{Name: "chunk", Usage: "unit of copying, 4KiB to 512KiB; default: settings"},
 	}
 }
 
 func (h *host) cutOptions(c *cli.Context) (o orchestrator.CutOptions, err error) {
 	o = orchestrator.CutOptions{Size: h.Snapshot.Size, Chunk: h.Snapshot.ChunkSectors(), Disks: c.StringSlice("disk"), Now: time.Now()}
+	if c.Bool("thin") {
+		o.Kind = orchestrator.CutThin
+		if c.IsSet("size") || c.IsSet("chunk") {
+			return o, usagef("--thin: a thin snapshot has no --size and no --chunk of its own")
+		}
+	}
 	if c.IsSet("size") {
+		o.Kind = orchestrator.CutThick
 		if o.Size, err = lvm.ParseSize(c.String("size")); err != nil {
 			return o, usagef("--size: %s", err)
 		}
