@@ -11,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"cowhand/dmcore"
 	"cowhand/dmcore/kernel"
 	"cowhand/lvm"
 	"cowhand/orchestrator"
@@ -124,7 +123,7 @@ func (h *host) mergeStart(ctx context.Context, c *cli.Context) error {
 	case c.Bool("background"):
 		return errors.Join(h.poll(begun...), errPending)
 	}
-	if err := e.WaitMerge(ctx, begun, h.mergeInterval(c), h.merging()); err != nil {
+	if err := h.watchMerges(ctx, e, begun, h.mergeInterval(c)); err != nil {
 		return err
 	}
 	if len(begun) < len(starts) {
@@ -138,32 +137,6 @@ func (h *host) mergeInterval(c *cli.Context) time.Duration {
 		return c.Duration("interval")
 	}
 	return time.Duration(h.Merge.Interval)
-}
-
-// merging tells how merges go, with their speed and when each will be done.
-func (h *host) merging() func(lvm.MergeProgress) {
-	type point struct {
-		at   time.Time
-		left int64
-	}
-	first := map[lvm.Ref]point{}
-	return func(p lvm.MergeProgress) {
-		left := p.Left.Bytes()
-		f, known := first[p.Snapshot]
-		if !known {
-			f = point{time.Now(), left}
-			first[p.Snapshot] = f
-		}
-		text := ""
-		if spent := time.Since(f.at); spent > 0 && f.left > left {
-			rate := float64(f.left-left) / spent.Seconds()
-			text = lvm.HumanSize(dmcore.Sectors(rate/dmcore.SectorSize)) + "/s"
-			if left > 0 {
-				text += ", done in " + time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second).String()
-			}
-		}
-		h.progress(orchestrator.Event{What: "merging", Volume: p.Origin.String(), Percent: p.Percent, Left: left, Text: text})
-	}
 }
 
 func (h *host) mergeStatus(ctx context.Context, c *cli.Context) error {

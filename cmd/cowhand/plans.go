@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -174,7 +175,7 @@ func (h *host) progress(e orchestrator.Event) {
 	case "undoing":
 		h.note("[%d/%d] undo: %s", e.Step, e.Of, e.Text)
 	case "merging":
-		line := fmt.Sprintf("      %s: %.1f%% merged, %s left", e.Volume, e.Percent, lvm.HumanSize(dmcore.Sectors(e.Left/dmcore.SectorSize)))
+		line := fmt.Sprintf("      %s: %.1f%% merged, %s left", cmp.Or(e.Volume, "all"), e.Percent, lvm.HumanSize(dmcore.Sectors(e.Left/dmcore.SectorSize)))
 		if e.Text != "" {
 			line += ", " + e.Text
 		}
