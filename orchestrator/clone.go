@@ -50,6 +50,7 @@ func (f *Facts) PlanClone(r CloneRequest, w *World) (*Plan, error) {
 		b.add(ErrBadName, "no instance is named")
 	}
 	f.checkSpace(cut, &b)
+	p.Notes = append(p.Notes, f.roomNotes(cut)...)
 	p.Steps = append([]Step{cut}, defines...)
 	if !r.NoStart {
 		p.Steps = append(p.Steps, starts...)

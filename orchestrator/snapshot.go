@@ -59,6 +59,7 @@ func (f *Facts) PlanSnapshot(r SnapshotRequest) (*Plan, error) {
 	}
 	cut.Sets = []Set{set}
 	f.checkSpace(cut, &b)
+	p.Notes = append(p.Notes, f.roomNotes(cut)...)
 	p.NoReturn = len(p.Steps)
 	return p, b.err()
 }

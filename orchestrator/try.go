@@ -44,6 +44,7 @@ func (f *Facts) PlanTry(r TryRequest, w *World) (*Plan, error) {
 	p.Steps = append(p.Steps, g.stop(r.Timeout)...)
 	p.Steps = append(p.Steps, &SaveGuest{Guest: g.Name, Set: set.Name}, cut, define, &StartGuest{Guest: set.As, Set: set.Name})
 	p.NoReturn = len(p.Steps)
+	p.Notes = append(p.Notes, f.roomNotes(cut)...)
 	p.Notes = append(p.Notes, g.Name+" stays off while "+set.As+" runs; then 'cowhand keep "+set.Name+"' or 'cowhand discard "+set.Name+"'")
 	return p, b.err()
 }

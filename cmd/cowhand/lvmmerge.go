@@ -60,6 +60,9 @@ func lvconvert(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 { // who wants to go back must not believe that he did
+		return fmt.Errorf("%s: no volume has this tag: %w", strings.Join(r.args.words, " "), lvm.ErrNotFound)
+	}
 	var errs []error
 	var begun []lvm.Ref
 	for _, f := range found {

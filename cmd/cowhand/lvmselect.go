@@ -13,7 +13,11 @@ import (
 // them, or of all, that are as it says now.
 func (r *lvmRun) chosen(ctx context.Context, e *lvm.Engine) ([]lvmFound, error) {
 	if !r.args.has("select") {
-		return lvmVolumes(ctx, e, r.args.words)
+		found, err := lvmVolumes(ctx, e, r.args.words)
+		if err == nil && len(found) == 0 && len(r.args.words) > 0 { // LVM2 is silent: a tag may be of none
+			r.warn("No volume has the tag %s.", strings.Join(r.args.words, " or "))
+		}
+		return found, err
 	}
 	selected, err := lvmSelection(lvmColumns(), lvmLVs.prefix, r.args.get("select"))
 	if err != nil {
