@@ -77,9 +77,10 @@ func TestProbed(t *testing.T) {
 	}
 	fakeProc(t, proc, 1, 0, "systemd")
 	fakeProc(t, proc, 60, 1, "qemu-system-x86", node)
+	queue := proc // is there
 	is := func(what string, want bool, counts ...func() int) {
 		t.Helper()
-		got := probed(proc, dev, func() (int, error) {
+		got := probed(proc, queue, dev, func() (int, error) {
 			n := counts[0]()
 			counts = counts[1:]
 			return n, nil
@@ -105,4 +106,7 @@ func TestProbed(t *testing.T) {
 	is("udev, and closed", true, count(0))
 	is("a guest and udev", false, count(2), count(2), count(2))
 	is("a guest, and udev that closes", false, closes(1), count(1), count(1))
+	queue = filepath.Join(proc, "queue")
+	is("somebody, while udev has nothing to do", false, count(1))
+	is("udev, and it is done", true, count(0))
 }

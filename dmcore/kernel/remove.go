@@ -21,7 +21,9 @@ const (
 	idleFor    = 500 * time.Millisecond
 )
 
-var udevQueue = "/run/udev/queue" // is there while udev has events to work on
+// udevQueue is there while udev has events to work on (systemd 252,
+// src/udev/udevd.c, event_queue_insert and event_free).
+var udevQueue = "/run/udev/queue"
 
 func (c *Control) remove(ctx context.Context, q call, req *dmcore.Request) (*dmcore.Reply, error) {
 	s, err := c.see(q, false)
