@@ -145,7 +145,7 @@ func (vg *VG) leftAlone(lv *LV, elsewhere map[dmcore.UUID]bool) error {
 	own, shared := vg.UnitDevices([]*LV{lv})
 	for _, u := range append(own, shared...) {
 		if elsewhere[u] {
-			return vg.fail(lv.Name, "", fmt.Errorf("is active in the kernel's device mapper, deactivate it there first: %w", ErrInUse))
+			return vg.fail(lv.Name, "", fmt.Errorf("another device mapper has it active (the kernel's, or cowhand's in user space): deactivate it there first: %w", ErrInUse))
 		}
 	}
 	return nil

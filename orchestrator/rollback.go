@@ -71,6 +71,9 @@ func (f *Facts) rollbackSet(r RollbackRequest, b *Blockers) *Set {
 	if r.Set == "" {
 		if len(sets) == 0 {
 			b.add(ErrNoSet, "guest %s has no snapshot to go back to", r.Guest)
+			for _, s := range f.Of(r.Guest, RoleTrial) {
+				b.add(ErrHasTrial, "guest %s has the trial %q: 'cowhand discard %s' makes the guest what it was before", r.Guest, s.Name, s.Name)
+			}
 			return nil
 		}
 		return sets[len(sets)-1]

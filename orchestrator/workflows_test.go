@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +169,15 @@ func TestShutdownHangs(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 	h.want("undone", before)
+}
+
+// Who asks to roll a guest back that has nothing but a trial is told how it becomes
+// what it was.
+func TestRollbackNamesTheTrial(t *testing.T) {
+	h := newHost(t)
+	h.run(h.planTry())
+	_, err := h.facts().PlanRollback(orchestrator.RollbackRequest{Guest: "web1", CutOptions: h.cut()})
+	if !errors.Is(err, orchestrator.ErrNoSet) || !strings.Contains(err.Error(), "'cowhand discard try'") {
+		t.Errorf("%v", err)
+	}
 }
