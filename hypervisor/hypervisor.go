@@ -52,6 +52,9 @@ type Guest interface {
 	// must not be printed or logged.
 	XML(ctx context.Context) (string, error)
 
+	// Live tells what the guest runs on now; [ErrNotRunning] if it is off.
+	Live(ctx context.Context) (Live, error)
+
 	// Start boots the guest, or resumes it if it is [Saved]. It returns when
 	// the guest runs; [ErrRunning] if it was not off.
 	Start(ctx context.Context) error
@@ -76,6 +79,14 @@ type Guest interface {
 	// Resume lets a paused guest go on, also one that its hypervisor paused
 	// after an I/O error.
 	Resume(ctx context.Context) error
+}
+
+// Live is a guest that is up.
+type Live struct {
+	XML string // its definition, which may be another than that of the next start
+	// Activity is a mark of all that it has read and written since it was started.
+	// If it is the same later, the guest was paused all the while, or did nothing.
+	Activity string
 }
 
 // State is what a guest is doing.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"cowhand/hypervisor"
@@ -19,6 +20,7 @@ import (
 //	web1.xml     the definition
 //	web1.state   "running", "shut off", … (absent: shut off)
 //	web1.live    the definition it runs on, while it is up
+//	web1.ran     how often it was started or went on
 //	web1.hang    if it is there, the guest ignores requests to power off
 //
 // The folder is read anew at each operation, so processes may use it in turn;
@@ -90,6 +92,13 @@ func read(base string) (*record, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if b, err = os.ReadFile(base + ".ran"); err == nil {
+		if r.ran, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if b, err = os.ReadFile(base + ".state"); errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	} else if err != nil {
@@ -108,7 +117,7 @@ func (h *Host) save(r *record) error {
 	if h.dir == "" {
 		return nil
 	}
-	for ext, text := range map[string]string{".xml": r.xml, ".live": r.live, ".state": r.state.String() + "\n"} {
+	for ext, text := range map[string]string{".xml": r.xml, ".live": r.live, ".state": r.state.String() + "\n", ".ran": fmt.Sprintln(r.ran)} {
 		path := h.file(r.name, ext)
 		if text == "" {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -131,7 +140,7 @@ func (h *Host) forget(name string) error {
 		return nil
 	}
 	var errs []error
-	for _, ext := range []string{".xml", ".live", ".state", ".hang"} {
+	for _, ext := range []string{".xml", ".live", ".state", ".ran", ".hang"} {
 		if err := os.Remove(h.file(name, ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

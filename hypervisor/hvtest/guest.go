@@ -50,6 +50,17 @@ func (g *guest) XML(ctx context.Context) (xml string, err error) {
 	return xml, err
 }
 
+func (g *guest) Live(ctx context.Context) (l hypervisor.Live, err error) {
+	err = g.on(ctx, "look at", quiet, func(r *record) error {
+		if !r.state.Up() {
+			return hypervisor.ErrNotRunning
+		}
+		l = hypervisor.Live{XML: r.live, Activity: fmt.Sprintf("went on %d times", r.ran)}
+		return nil
+	})
+	return l, err
+}
+
 func (g *guest) Start(ctx context.Context) error {
 	return g.on(ctx, "start", traced, func(r *record) error {
 		if r.state.Up() {
@@ -58,7 +69,7 @@ func (g *guest) Start(ctx context.Context) error {
 		if err := g.h.openDisks(r); err != nil {
 			return err
 		}
-		r.state, r.live = hypervisor.Running, r.xml
+		r.state, r.live, r.ran = hypervisor.Running, r.xml, r.ran+1
 		return nil
 	})
 }
@@ -166,6 +177,9 @@ func (g *guest) Resume(ctx context.Context) error {
 	return g.on(ctx, "resume", traced, func(r *record) error {
 		if r.state != hypervisor.Running && r.state != hypervisor.Paused {
 			return hypervisor.ErrNotRunning
+		}
+		if r.state == hypervisor.Paused {
+			r.ran++
 		}
 		r.state = hypervisor.Running
 		return nil

@@ -59,6 +59,7 @@ type record struct {
 	xml        string // the persistent definition
 	live       string // the one it runs on; empty if it is not up
 	state      hypervisor.State
+	ran        int // how often it was started or went on
 }
 
 // New returns a host without guests, in memory.
@@ -85,6 +86,9 @@ func (h *Host) SetState(name string, s hypervisor.State) error {
 		r := h.guests[name]
 		if r == nil {
 			return hypervisor.ErrNotFound
+		}
+		if s == hypervisor.Running && r.state != s {
+			r.ran++
 		}
 		r.state = s
 		if !s.Up() {

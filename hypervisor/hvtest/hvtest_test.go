@@ -86,13 +86,31 @@ func life(t *testing.T, host func() *Host) {
 	state(hypervisor.ShutOff)
 	want(t, "shutdown of one that is off", guest().Shutdown(ctx), hypervisor.ErrNotRunning)
 	want(t, "destroy of one that is off", guest().Destroy(ctx), hypervisor.ErrNotRunning)
+	_, err := guest().Live(ctx)
+	want(t, "look at one that is off", err, hypervisor.ErrNotRunning)
 	want(t, "pause of one that is off", guest().Pause(ctx), hypervisor.ErrNotRunning)
 	want(t, "start", guest().Start(ctx), nil)
 	want(t, "second start", guest().Start(ctx), hypervisor.ErrRunning)
 	want(t, "undefine of one that runs", guest().Undefine(ctx), hypervisor.ErrRunning)
+	activity := func() string {
+		t.Helper()
+		live, err := guest().Live(ctx)
+		want(t, "look at", err, nil)
+		if live.XML == "" {
+			t.Error("a guest that runs on nothing")
+		}
+		return live.Activity
+	}
+	ran := activity()
 	want(t, "pause", guest().Pause(ctx), nil)
 	state(hypervisor.Paused)
+	if now := activity(); now != ran {
+		t.Errorf("paused, and did something: %s, was %s", now, ran)
+	}
 	want(t, "resume", guest().Resume(ctx), nil)
+	if now := activity(); now == ran {
+		t.Errorf("went on, and did nothing: %s", now)
+	}
 	state(hypervisor.Running)
 	want(t, "shutdown", guest().Shutdown(ctx), nil)
 	state(hypervisor.ShutOff)
@@ -108,7 +126,7 @@ func life(t *testing.T, host func() *Host) {
 		_, err := host().Define(ctx, xml)
 		want(t, what, err, hypervisor.ErrExists)
 	}
-	_, err := host().Define(ctx, "no XML")
+	_, err = host().Define(ctx, "no XML")
 	want(t, "no XML", err, hypervisor.ErrInvalid)
 	define(t, host(), guestXML(name, uuid1, block("/dev/new", "")))
 	if xml, err := guest().XML(ctx); err != nil || !strings.Contains(xml, "/dev/new") {

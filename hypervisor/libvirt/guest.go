@@ -99,6 +99,28 @@ func (g *guest) XML(ctx context.Context) (xml string, err error) {
 	return xml, err
 }
 
+// Live: the ID is another after each start, and libvirt counts the requests of
+// all disks that the processors have sent.
+func (g *guest) Live(ctx context.Context) (l hypervisor.Live, err error) {
+	err = g.on(ctx, "look at", func(d *libvirt.Domain) error {
+		if err := up(d); err != nil {
+			return err
+		}
+		id, err := d.GetID()
+		if err != nil {
+			return err
+		}
+		did, err := d.BlockStats("") // of all disks
+		if err != nil {
+			return err
+		}
+		l.Activity = fmt.Sprintf("run %d: %d reads, %d writes", id, did.RdReq, did.WrReq)
+		l.XML, err = d.GetXMLDesc(0)
+		return err
+	})
+	return l, err
+}
+
 func (g *guest) Start(ctx context.Context) error {
 	return g.on(ctx, "start", func(d *libvirt.Domain) error {
 		if err := off(d); err != nil {
