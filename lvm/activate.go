@@ -43,8 +43,8 @@ type ActivateOptions struct {
 	ThinMerged bool
 	// PoolThreshold is the percentage of a thin pool's data at which the kernel
 	// is to raise an event: 50 to 99, or 0 for none (lvm2's setting
-	// activation/thin_pool_autoextend_threshold).
-	PoolThreshold int
+	// activation/thin_pool_autoextend_threshold). Nil: none.
+	PoolThreshold func(pool *LV) int
 }
 
 // Unit lists the volumes that are mapped together: a plain volume alone, an

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cowhand/dmcore"
 	"cowhand/lvm"
 )
 
@@ -27,18 +28,43 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-func TestNextLook(t *testing.T) {
-	a, b := lvm.Ref{VG: "vg", LV: "a"}, lvm.Ref{VG: "vg", LV: "b"}
+// What lvm2's rule for metadata gives: 75 of less than 16 MiB, 4 MiB free of more.
+func TestMetadataGrowth(t *testing.T) {
+	const mib = 1 << 11
 	for _, c := range []struct {
-		before, now map[lvm.Ref]float64
+		threshold, amount int
+		used              float64
+		size              dmcore.Sectors
+		want              int
+	}{
+		{70, 20, 70, 4 * mib, 0}, {70, 20, 71, 4 * mib, 21}, {70, 20, 98, 4 * mib, 41},
+		{90, 20, 75, 4 * mib, 0}, {90, 20, 75.5, 4 * mib, 21}, {90, 20, 75.5, 16 * mib, 21},
+		{90, 20, 83, 24 * mib, 0}, {90, 20, 83.5, 24 * mib, 21}, // 16.7 % free
+		{99, 20, 89.9, 40 * mib, 0}, {99, 20, 90.5, 40 * mib, 21},
+		{95, 20, 96, 1024 * mib, 21}, {0, 20, 99, 4 * mib, 0}, {100, 20, 99, 4 * mib, 0}, {30, 5, 55, 4 * mib, 11},
+	} {
+		if got := (lvm.ExtendPolicy{Threshold: c.threshold, Amount: c.amount}).MetadataGrowth(c.used, c.size); got != c.want {
+			t.Errorf("threshold %d, amount %d, %.2f%% of %d MiB used: %d%%, want %d%%", c.threshold, c.amount, c.used, c.size/mib, got, c.want)
+		}
+	}
+}
+
+func TestNextLook(t *testing.T) {
+	fills := func(a, b float64) []lvm.Fill {
+		pool := lvm.Ref{VG: "vg", LV: "pool"}
+		return []lvm.Fill{{Space: lvm.Space{Ref: pool, Part: lvm.PoolData}, Used: a}, {Space: lvm.Space{Ref: pool, Part: lvm.PoolMetadata}, Used: b}}
+	}
+	for _, c := range []struct {
+		before, now []lvm.Fill
 		want        time.Duration
 	}{
-		{nil, map[lvm.Ref]float64{a: 99}, 10 * time.Second},
-		{map[lvm.Ref]float64{a: 40}, map[lvm.Ref]float64{a: 40}, 10 * time.Second},
-		{map[lvm.Ref]float64{a: 70}, map[lvm.Ref]float64{a: 30}, 10 * time.Second}, // it was extended
-		{map[lvm.Ref]float64{a: 40}, map[lvm.Ref]float64{a: 60}, 5 * time.Second},  // full in 20 s
-		{map[lvm.Ref]float64{a: 40, b: 80}, map[lvm.Ref]float64{a: 60, b: 92}, 5 * time.Second / 3},
-		{map[lvm.Ref]float64{a: 10}, map[lvm.Ref]float64{a: 99}, time.Second},
+		{nil, fills(99, 0), 10 * time.Second},
+		{fills(40, 0), fills(40, 0), 10 * time.Second},
+		{fills(70, 0), fills(30, 0), 10 * time.Second}, // it was extended
+		{fills(40, 0), fills(60, 0), 5 * time.Second},  // full in 20 s
+		{fills(40, 80), fills(60, 92), 5 * time.Second / 3},
+		{fills(1, 0), fills(99.5, 0), 100 * time.Millisecond},
+		{fills(40, 0), []lvm.Fill{{Space: fills(0, 0)[0].Space, Used: 100, Lost: true}}, 10 * time.Second},
 	} {
 		if got := lvm.NextLook(c.before, c.now, 10*time.Second, 10*time.Second); (got - c.want).Abs() > time.Millisecond {
 			t.Errorf("from %v to %v in 10 s: %v, want %v", c.before, c.now, got, c.want)
@@ -63,7 +89,7 @@ func TestAutoextend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(fills) != 2 {
+		if len(fills.Spaces) != 2 || len(fills.Events) != 2 || fills.Groups["vg"] == nil {
 			t.Errorf("fills %v, want those of two snapshots", fills)
 		}
 		return done
@@ -73,7 +99,7 @@ func TestAutoextend(t *testing.T) {
 	}
 	w.fill(watched, 0, 3<<11, 7) // 3 of 4 MiB
 	done := extend()
-	if len(done) != 1 || done[0].Snapshot != watched || done[0].Err != nil || done[0].Was != 4<<11 || done[0].Is != 6<<11 || done[0].Used < 75 {
+	if len(done) != 1 || done[0].Ref != watched || done[0].Err != nil || done[0].Was != 4<<11 || done[0].Is != 6<<11 || done[0].Used < 75 {
 		t.Fatalf("extended %+v, want watched from 4 to 6 MiB", done)
 	}
 	w.fill(watched, 3<<11, 2<<11, 7) // more than it had room for

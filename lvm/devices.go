@@ -97,7 +97,9 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 		if err != nil {
 			return Plan{}, err
 		}
-		acts, err := vg.Activations(t.LV, ActivateOptions{PVDevice: d.e.nodes(vg), NoMerging: t.noMerging, ThinMerged: merged})
+		o := d.e.options(vg)
+		o.NoMerging, o.ThinMerged = t.noMerging, merged
+		acts, err := vg.Activations(t.LV, o)
 		if err != nil {
 			return Plan{}, err
 		}

@@ -42,6 +42,9 @@ type Engine struct {
 	// Probed reports a device that only those have open who look at every new
 	// device, as udev does: they read a little and go. Nil: nobody does.
 	Probed func(dmcore.Info) bool
+	// PoolThreshold is the percentage of a thin pool's data at which the kernel is
+	// to raise an event, see [ActivateOptions]; nil: none.
+	PoolThreshold func(vg *VG, pool *LV) int
 	// LockPatience is how long Reconcile waits for a group's lock before it puts
 	// devices in order without it; 0: 5 s. Who knows that no process of ours has
 	// the lock any more waits longer: the one that has is at work.
@@ -181,6 +184,15 @@ func (e *Engine) seen(info dmcore.Info) dmcore.Info {
 		info.OpenCount = 0
 	}
 	return info
+}
+
+// options say how the group's volumes are mapped.
+func (e *Engine) options(vg *VG) ActivateOptions {
+	o := ActivateOptions{PVDevice: e.nodes(vg)}
+	if e.PoolThreshold != nil {
+		o.PoolThreshold = func(pool *LV) int { return e.PoolThreshold(vg, pool) }
+	}
+	return o
 }
 
 func (e *Engine) now() time.Time {

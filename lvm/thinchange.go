@@ -145,7 +145,7 @@ func (e *Engine) readyPool(ctx context.Context, vg *VG, name string, makes bool)
 
 // dropPool takes down the layers of a pool that nothing stands on.
 func (e *Engine) dropPool(ctx context.Context, vg *VG, pool *LV) error {
-	acts, err := vg.PoolActivations(pool.Name, ActivateOptions{PVDevice: e.nodes(vg)})
+	acts, err := vg.PoolActivations(pool.Name, e.options(vg))
 	if err != nil {
 		return err
 	}

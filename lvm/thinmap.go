@@ -173,12 +173,15 @@ func (m *mapper) pool(lv *LV) {
 	}
 	m.add(meta, layerTMeta, t)
 	m.add(data, layerTData, m.stripes(data))
-	size := m.vg.Size(lv)
+	size, threshold := m.vg.Size(lv), 0
+	if m.o.PoolThreshold != nil {
+		threshold = m.o.PoolThreshold(lv)
+	}
 	m.add(lv, layerTPool, whole(size, dmcore.ThinPool{
 		Metadata:  m.vg.uuid(meta, layerTMeta).Dev(),
 		Data:      m.vg.uuid(data, layerTData).Dev(),
 		BlockSize: lv.Segments[0].ChunkSize,
-		LowWater:  lowWater(size, lv.Segments[0].ChunkSize, m.o.PoolThreshold),
+		LowWater:  lowWater(size, lv.Segments[0].ChunkSize, threshold),
 		Features: dmcore.ThinPoolFeatures{
 			SkipBlockZeroing:  !p.Zero,
 			IgnoreDiscard:     p.Discards == DiscardsIgnore,

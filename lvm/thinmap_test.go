@@ -103,7 +103,7 @@ func TestThinActivations(t *testing.T) {
 			want: "vg-new_tmeta -tmeta: 0 8192 linear /dev/vdb 124928\n" +
 				"vg-new_tdata -tdata: 0 65536 linear /dev/vdb 133120\n" +
 				"vg-new -tpool: 0 65536 thin-pool vg-new_tmeta vg-new_tdata 128 0 3 skip_block_zeroing no_discard_passdown error_if_no_space\n"},
-		{name: "discards that are ignored, and an event when it gets tight", lv: "new", o: ActivateOptions{PoolThreshold: 80},
+		{name: "discards that are ignored, and an event when it gets tight", lv: "new", o: ActivateOptions{PoolThreshold: func(*LV) int { return 80 }},
 			change: func(vg *VG) { vg.LV("new").ThinPool().Discards = DiscardsIgnore },
 			want: "vg-new_tmeta -tmeta: 0 8192 linear /dev/vdb 124928\n" +
 				"vg-new_tdata -tdata: 0 65536 linear /dev/vdb 133120\n" +

@@ -58,7 +58,7 @@ func (e *Engine) bringPool(ctx context.Context, vg *VG, pool *LV, locked bool) e
 
 // bringPoolWith makes one pool live, and has what is to follow done then.
 func (e *Engine) bringPoolWith(ctx context.Context, vg *VG, pool *LV, follow func() error) error {
-	acts, err := vg.PoolActivations(pool.Name, ActivateOptions{PVDevice: e.nodes(vg)})
+	acts, err := vg.PoolActivations(pool.Name, e.options(vg))
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,11 @@ import (
 	"cowhand/lvm"
 )
 
-// extendByPolicy makes a snapshot larger if lvm2's settings want it larger:
-// activation/snapshot_autoextend_threshold and snapshot_autoextend_percent.
+// extendByPolicy makes snapshots and thin pools larger if lvm2's settings want
+// them larger: activation/snapshot_autoextend_threshold and _percent, and those of
+// thin pools.
 func (r *lvmRun) extendByPolicy(ctx context.Context) error {
-	if r.args.has("size") || r.args.has("extents") {
+	if r.args.has("size") || r.args.has("extents") || r.args.has("poolmetadatasize") {
 		return usagef("--use-policies tells the size")
 	}
 	e, err := r.volumes(ctx)
@@ -29,28 +30,33 @@ func (r *lvmRun) extendByPolicy(ctx context.Context) error {
 	var wanted []lvm.Ref
 	for _, f := range found {
 		for _, ref := range f.refs() {
-			if f.vg.Snapshot(ref.LV) == nil {
-				return fmt.Errorf("%s: only snapshots are extended by --use-policies: %w", ref, lvm.ErrUnsupported)
+			if f.vg.Snapshot(ref.LV) == nil && f.vg.LV(ref.LV).ThinPool() == nil {
+				return fmt.Errorf("%s: only snapshots and thin pools are extended by --use-policies: %w", ref, lvm.ErrUnsupported)
 			}
 			wanted = append(wanted, ref)
 		}
 	}
-	done, _, err := e.Autoextend(ctx, func(vg *lvm.VG, snap *lvm.LV) lvm.ExtendPolicy {
-		if !slices.Contains(wanted, lvm.Ref{VG: vg.Name, LV: snap.Name}) {
+	done, _, err := e.Autoextend(ctx, func(vg *lvm.VG, lv *lvm.LV) lvm.ExtendPolicy {
+		if !slices.Contains(wanted, lvm.Ref{VG: vg.Name, LV: lv.Name}) {
 			return lvm.ExtendPolicy{}
 		}
-		a := set.Activation
-		return lvm.ExtendPolicy{Threshold: int(a.SnapshotAutoextendThreshold), Amount: int(a.SnapshotAutoextendPercent)}
+		return set.extendPolicy(lv)
 	})
 	if err != nil {
 		return err
 	}
-	for _, x := range done {
+	for i, x := range done {
 		if x.Err != nil {
 			return x.Err
 		}
-		r.say("Size of logical volume %s changed from %s to %s.", x.Snapshot, lvmHuman(x.Was), lvmHuman(x.Is))
-		r.say("Logical volume %s successfully resized.", x.Snapshot)
+		of := x.Ref.String()
+		if x.Part != "" {
+			of = fmt.Sprintf("%s_t%s", x.Ref, map[lvm.Part]string{lvm.PoolData: "data", lvm.PoolMetadata: "meta"}[x.Part])
+		}
+		r.say("Size of logical volume %s changed from %s to %s.", of, lvmHuman(x.Was), lvmHuman(x.Is))
+		if i+1 == len(done) || done[i+1].Ref != x.Ref {
+			r.say("Logical volume %s successfully resized.", x.Ref)
+		}
 	}
 	return nil
 }

@@ -98,7 +98,9 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		Host:  name,
 		// Volumes that the host itself uses are the kernel's.
 		Elsewhere: lvm.KernelDevices,
-		Warn:      func(err error) { h.note("warning: %s", err) },
+		// As with lvm2, whether or not a monitor runs now.
+		PoolThreshold: func(vg *lvm.VG, pool *lvm.LV) int { return h.extendPolicy(vg, pool).Threshold },
+		Warn:          func(err error) { h.note("warning: %s", err) },
 	}
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
