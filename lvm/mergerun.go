@@ -316,12 +316,34 @@ func (e *Engine) finishMerge(ctx context.Context, snap Ref) error {
 		if !st.Merged() {
 			return edit{}, vg.fail(snap.LV, "finish merge", fmt.Errorf("status is %q: %w", st, ErrMerging))
 		}
+		if err := e.mergesFrom(ctx, vg, origin, vg.LV(snap.LV)); err != nil {
+			return edit{}, vg.fail(snap.LV, "finish merge", err)
+		}
 		return edit{units: []touch{{Ref: Ref{snap.VG, origin.Name}}}}, vg.FinishMerge(snap.LV)
 	})
 	if errors.Is(err, errGone) {
 		return nil
 	}
 	return err
+}
+
+// mergesFrom makes sure that what is merged into the origin is that snapshot: what
+// the metadata names may have been changed since its device was mapped.
+func (e *Engine) mergesFrom(ctx context.Context, vg *VG, origin, snap *LV) error {
+	t, err := e.DM.Table(ctx, vg.uuid(origin, ""))
+	if err != nil {
+		return err
+	}
+	store, found, err := e.DM.Find(ctx, vg.uuid(snap, layerCOW))
+	if err != nil {
+		return err
+	}
+	if len(t) == 1 && found {
+		if m, ok := t[0].Target.(dmcore.SnapshotMerge); ok && m.COW == store.Dev.Dev() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is mapped to %s, which does not merge this snapshot: %w", origin.Name, t, ErrInvalid)
 }
 
 // FinishMerges drops every snapshot whose merge is complete, and tells which.
