@@ -8,10 +8,8 @@ import (
 
 // Allocate finds a free data block, which nothing committed refers to, and keeps
 // it for Map. It stays free on disk until then: one that is never mapped is not
-// lost. Free gives it back.
+// lost. Free gives it back. It does not wait for the I/O of a commit.
 func (p *Pool) Allocate() (DBlock, error) {
-	p.writer.Lock()
-	defer p.writer.Unlock()
 	p.state.Lock()
 	defer p.state.Unlock()
 	if err := p.writable(); err != nil {
@@ -27,7 +25,8 @@ func (p *Pool) Allocate() (DBlock, error) {
 	if !ok {
 		return 0, fmt.Errorf("%d of %d data blocks in use: %w", p.data.root.used, p.data.root.blocks, ErrDataFull)
 	}
-	p.held[DBlock(b)] = struct{}{}
+	p.held[DBlock(b)] = true
+	p.allocated++
 	return DBlock(b), nil
 }
 
@@ -35,21 +34,31 @@ func (p *Pool) Allocate() (DBlock, error) {
 // that are to be discarded below, from before they are unmapped until after that
 // is committed and done. Free ends it.
 func (p *Pool) Hold(d DBlock, n uint64) {
-	p.writer.Lock()
-	defer p.writer.Unlock()
+	p.state.Lock()
+	defer p.state.Unlock()
 	for i := range DBlock(n) {
-		p.held[d+i] = struct{}{}
+		if _, held := p.held[d+i]; !held {
+			p.held[d+i] = false
+		}
 	}
 }
 
 // Free ends the effect of Allocate and Hold on blocks.
 func (p *Pool) Free(d DBlock, n uint64) {
-	p.writer.Lock()
-	defer p.writer.Unlock()
+	p.state.Lock()
+	defer p.state.Unlock()
 	for i := range DBlock(n) {
-		delete(p.held, d+i)
+		p.unhold(d + i)
 	}
 	p.data.lowest = min(p.data.lowest, uint64(d))
+}
+
+// unhold forgets that a block is held. state is held for writing.
+func (p *Pool) unhold(d DBlock) {
+	if p.held[d] {
+		p.allocated--
+	}
+	delete(p.held, d)
 }
 
 // Uses is how many mappings refer to a data block; shared trees count once.
@@ -83,8 +92,9 @@ func (p *Pool) Map(id uint32, v VBlock, d DBlock) error {
 		return err
 	}
 	return p.change(grows, check, func() error {
-		delete(p.held, d)
+		p.unhold(d)
 		p.data.first(uint64(d))
+		p.data.taken++
 		var old []byte
 		err := p.editMappings(id, func(root uint64) (uint64, error) {
 			var err error

@@ -39,10 +39,13 @@ type cache struct {
 	lru   list.List                // the most recently used is in front
 }
 
+// Blocks is how many metadata blocks there are on a device of that size.
+func Blocks(size int64) uint64 { return min(uint64(size/BlockSize), maxMetaBlocks) }
+
 func newCache(dev blockdev.Device) *cache {
 	return &cache{
 		dev:      dev,
-		blocks:   min(uint64(dev.Size()/BlockSize), maxMetaBlocks),
+		blocks:   Blocks(dev.Size()),
 		maxClean: maxClean, maxDirty: maxDirty,
 		dirty: map[uint64]*block{},
 		clean: map[uint64]*list.Element{},

@@ -28,9 +28,10 @@ type Pool struct {
 	writer sync.Mutex // held for a change or a commit; guards these:
 	super  []byte     // the superblock as it is on disk
 	fresh  map[uint64]struct{}
-	held   map[DBlock]struct{} // data blocks that are not to be allocated
 
-	state     sync.RWMutex // held for writing while these change:
+	state     sync.RWMutex    // held for writing while these change:
+	held      map[DBlock]bool // data blocks that are not to be allocated; true: they were, and not mapped yet
+	allocated uint64          // how many of these are true
 	c         *cache
 	sb        Superblock // space map roots apart
 	committed Superblock
@@ -92,7 +93,7 @@ func (p *Pool) load() error {
 // begin is the state after a commit.
 func (p *Pool) begin(c *cache, sb Superblock, super []byte, index *[indexEntries]indexEntry) {
 	p.c, p.sb, p.committed, p.super = c, sb, sb, super
-	p.fresh, p.held = map[uint64]struct{}{}, map[DBlock]struct{}{}
+	p.fresh, p.held, p.allocated = map[uint64]struct{}{}, map[DBlock]bool{}, 0
 	p.data = newSpaceMap(p, "data", sb.data, nil)
 	p.meta = newSpaceMap(p, "metadata", sb.meta, index)
 	p.changed, p.broken = false, nil
@@ -132,6 +133,30 @@ func (p *Pool) Usage() Usage {
 	p.state.RLock()
 	defer p.state.RUnlock()
 	return p.reader().Usage()
+}
+
+// Room is how much can be allocated until the next commit, as the kernel counts:
+// what the transaction let go is free only after it (dm-space-map-disk.c,
+// sm_disk_get_nr_free), and Reserve is no part of Metadata.
+type Room struct {
+	Data              uint64 // blocks of the pool
+	Metadata, Reserve uint64 // blocks of 4 KiB
+}
+
+// Room tells how much can be allocated.
+func (p *Pool) Room() Room {
+	p.state.RLock()
+	defer p.state.RUnlock()
+	data, meta, reserve := p.data.available(), p.meta.available(), p.reserve()
+	return Room{data - min(data, p.allocated), meta - min(meta, reserve), reserve}
+}
+
+// Broken is the error with which everything fails until Rollback; nil if nothing
+// does.
+func (p *Pool) Broken() error {
+	p.state.RLock()
+	defer p.state.RUnlock()
+	return p.broken
 }
 
 // Found is where a block of a thin device is.
