@@ -1,7 +1,6 @@
 package lvm_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -48,37 +47,75 @@ func (w *world) withPool() {
 	}
 }
 
-// The userspace machine has no thin pools: it says so, leaves nothing behind, and
-// goes on with everything else.
-func TestThinNotInUserSpace(t *testing.T) {
-	w := newWorld(t, 1, 32<<20)
+// A pool, its volume and snapshots on the userspace machine: made as lvm2 made them,
+// written, cut, merged, made larger and removed.
+func TestThinInUserSpace(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
 	w.withPool()
-	for _, lv := range []string{"thin", "pool"} {
-		err := w.Activate(t.Context(), lvm.Ref{VG: "vg", LV: lv})
-		if !errors.Is(err, dmcore.ErrNotSupported) || !strings.Contains(err.Error(), "not served in user space") {
-			t.Errorf("%s: %v", lv, err)
-		}
-		list, err := w.DM.List(t.Context())
-		if err != nil || len(list) != 1 || list[0].Name != "vg-plain" {
-			t.Errorf("%s: devices %v, %v", lv, list, err)
-		}
-		if err := w.Deactivate(t.Context(), lvm.Ref{VG: "vg", LV: lv}); err != nil {
-			t.Errorf("%s is inactive: %v", lv, err)
+	ctx, thin := t.Context(), lvm.Ref{VG: "vg", LV: "thin"}
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
-	if err := w.Activate(t.Context(), lvm.Ref{VG: "vg", LV: "pool_tdata"}); !errors.Is(err, lvm.ErrInvalid) {
-		t.Errorf("a part of a pool: %v", err)
+	must("activate", w.Activate(ctx, thin)) // the pool gets its message on the way
+	if m := w.group().LV("pool").ThinPool().Messages; len(m) > 0 {
+		t.Errorf("messages are left: %v", m)
 	}
-	if err := w.Deactivate(t.Context(), lvm.Ref{VG: "vg", LV: "plain"}); err != nil {
-		t.Fatal(err)
+	w.fill(thin, 0, 256, 1)
+	names, err := w.CreateThins(ctx, "vg", []lvm.ThinSpec{{Pool: "pool", Name: "cut", Origin: "thin"}}, lvm.ThinOptions{Activate: true, IgnoreSkip: true})
+	must("snapshot", err)
+	cut := lvm.Ref{VG: "vg", LV: names[0]}
+	w.fill(thin, 100, 8, 2)
+	w.fill(cut, 300, 8, 3)
+	w.expect(thin, 100, 2)
+	w.expect(cut, 100, 1)
+	w.expect(cut, 300, 3)
+
+	pool, err := w.DM.ThinPoolStatus(ctx, dmcore.UUID(poolUUID(w)))
+	must("status", err)
+	if pool.UsedData != 4 || pool.TransactionID != w.group().LV("pool").ThinPool().TransactionID {
+		t.Errorf("the pool is %s, want 4 chunks in use", pool)
 	}
-	if err := w.Restore(t.Context(), nil); err != nil {
-		t.Errorf("restoring the others: %v", err)
+	must("deactivate", w.Deactivate(ctx, thin))
+	must("deactivate", w.Deactivate(ctx, cut))
+	if got := w.names(); strings.TrimSpace(got) != "vg-plain" {
+		t.Errorf("devices %s, want the pool gone with what is in it", got)
 	}
-	states, err := w.States(t.Context(), w.group())
-	if err != nil || !states["plain"].Active || states["thin"].Active || states["pool"].Active {
-		t.Errorf("%+v, %v", states, err)
+	_, err = w.MergeThin(ctx, cut)
+	must("merge", err)
+	must("activate", w.Activate(ctx, thin))
+	w.expect(thin, 100, 1)
+	w.expect(thin, 300, 3)
+	w.extend(lvm.Ref{VG: "vg", LV: "pool"}, "8M", true)
+	pool, err = w.DM.ThinPoolStatus(ctx, dmcore.UUID(poolUUID(w)))
+	must("status", err)
+	if pool.TotalData != 16<<20/(64<<10) {
+		t.Errorf("pool %s, want 256 blocks", pool)
 	}
+	must("deactivate", w.Deactivate(ctx, thin))
+	must("remove", w.Remove(ctx, []lvm.Ref{thin}))
+	must("remove", w.Remove(ctx, []lvm.Ref{{VG: "vg", LV: "pool"}}))
+	if got := w.names(); strings.TrimSpace(got) != "vg-plain" {
+		t.Errorf("devices %s", got)
+	}
+}
+
+// poolUUID is that of the device that is the pool.
+func poolUUID(w *world) string {
+	w.t.Helper()
+	list, err := w.DM.List(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, i := range list {
+		if strings.HasSuffix(string(i.UUID), "-tpool") {
+			return string(i.UUID)
+		}
+	}
+	w.t.Fatal("no pool is live")
+	return ""
 }
 
 func (w *world) group() *lvm.VG {

@@ -19,6 +19,7 @@ var commands = map[string]func(*bench){
 	"TableRoundTrip":     tableRoundTrip,
 	"LoadReplacesClear":  loadReplacesClear,
 	"LoadRefuses":        loadRefuses,
+	"LoadBeforeGrown":    loadBeforeGrown,
 	"NestedCountsAsOpen": nestedCountsAsOpen,
 	"NoLoops":            noLoops,
 	"DeferredRemove":     deferredRemove,
@@ -218,6 +219,21 @@ func loadRefuses(b *bench) {
 	b.load("a", "0 8 zero") // not the first table any more
 	b.resume("a")
 	b.is("too long a second table", b.tryLoad("a", "0 65 linear %s 0", x), dmcore.ErrInvalid)
+}
+
+// loadBeforeGrown: a device below that is loaded longer counts as what it will be.
+func loadBeforeGrown(b *bench) {
+	x := b.Backing(b.T, 64)
+	low := b.device("low", "0 32 linear %s 0", x)
+	b.device("high", "0 32 linear %s 0", low)
+	b.is("longer than the device", b.tryLoad("high", "0 64 linear %s 0", low), dmcore.ErrInvalid)
+	b.load("low", "0 64 linear %s 0", x)
+	b.is("longer than it will be", b.tryLoad("high", "0 65 linear %s 0", low), dmcore.ErrInvalid)
+	b.load("high", "0 64 linear %s 0", low)
+	b.suspend("high")
+	b.resume("low", "high")
+	b.put("high", 60, pattern(1, 4))
+	b.holds("low", 60, pattern(1, 4))
 }
 
 func nestedCountsAsOpen(b *bench) {

@@ -31,7 +31,7 @@ type Lab struct {
 // Run runs the suite. lab is called for each test; the devices a test makes are
 // removed when it ends.
 func Run(t *testing.T, lab func(t *testing.T) Lab) {
-	for _, group := range []func(*testing.T, func(*testing.T) Lab){Commands, InOut, Suspension, Snapshots, Merges} {
+	for _, group := range []func(*testing.T, func(*testing.T) Lab){Commands, InOut, Suspension, Snapshots, Merges, Thin} {
 		group(t, lab)
 	}
 }
@@ -52,6 +52,10 @@ func Snapshots(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, snapshots
 
 // Merges are about snapshots on their way back into their origins.
 func Merges(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, merges) }
+
+// Thin is about thin pools and the devices in them. Its labs open devices that
+// discard.
+func Thin(t *testing.T, lab func(t *testing.T) Lab) { run(t, lab, thin) }
 
 func run(t *testing.T, lab func(t *testing.T) Lab, group map[string]func(*bench)) {
 	for name, test := range group {

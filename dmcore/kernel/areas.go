@@ -34,6 +34,8 @@ func areas(t dmcore.Table) []area {
 			out = append(out, area{target.Dev, 0, s.Length})
 		case dmcore.Snapshot:
 			out = append(out, area{target.Origin, 0, s.Length})
+		case dmcore.ThinPool:
+			out = append(out, area{target.Data, 0, s.Length})
 		case dmcore.SnapshotMerge:
 			out = append(out, area{target.Origin, 0, s.Length})
 		}

@@ -49,6 +49,9 @@ func (d *device) setInactive(t *table) (old *table, err error) {
 }
 
 func (d *device) load(req *dmcore.Request) (*dmcore.Reply, error) {
+	if err := d.mayReplace(req.Table); err != nil {
+		return nil, err
+	}
 	t, err := d.m.construct(d, req.Table, req.ReadOnly)
 	if err != nil {
 		return nil, err
@@ -65,6 +68,21 @@ func (d *device) load(req *dmcore.Request) (*dmcore.Reply, error) {
 	return d.reply()
 }
 
+// mayReplace refuses tables without a pool for a device that is one
+// (drivers/md/dm-ioctl.c, table_load: the error target may take any place).
+func (d *device) mayReplace(spec dmcore.Table) error {
+	live := d.live.Load()
+	if live == nil || !holdsPool(live.spec()) || holdsPool(spec) {
+		return nil
+	}
+	if len(spec) == 1 {
+		if _, ok := spec[0].Target.(dmcore.Failing); ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("a thin pool is replaced by a thin pool only: %w", dmcore.ErrInvalid)
+}
+
 func (d *device) clear() (*dmcore.Reply, error) {
 	old, err := d.setInactive(nil)
 	if err != nil {
@@ -78,9 +96,9 @@ func (d *device) clear() (*dmcore.Reply, error) {
 	return d.reply()
 }
 
-func (d *device) suspend(ctx context.Context) (*dmcore.Reply, error) {
+func (d *device) suspend(ctx context.Context, noflush bool) (*dmcore.Reply, error) {
 	if !d.isSuspended() {
-		if err := d.quiesce(ctx); err != nil {
+		if err := d.quiesce(ctx, noflush); err != nil {
 			return nil, err
 		}
 	}
@@ -89,10 +107,10 @@ func (d *device) suspend(ctx context.Context) (*dmcore.Reply, error) {
 
 // quiesce is the way into suspension: the targets stop their own work, I/O in
 // flight ends, what follows queues.
-func (d *device) quiesce(ctx context.Context) error {
+func (d *device) quiesce(ctx context.Context, noflush bool) error {
 	t := d.live.Load()
 	if t != nil {
-		if err := t.presuspend(ctx); err != nil {
+		if err := t.presuspend(ctx, noflush); err != nil {
 			return err
 		}
 	}
@@ -101,6 +119,9 @@ func (d *device) quiesce(ctx context.Context) error {
 			t.presuspendUndo(len(t.segs))
 		}
 		return err
+	}
+	if t != nil {
+		t.postsuspend()
 	}
 	d.setSuspended(true)
 	return nil
@@ -116,7 +137,7 @@ func (d *device) setSuspended(v bool) {
 // there is one, becomes live while the device is suspended; then the targets
 // resume, and may refuse; then I/O flows. A refusal leaves the device suspended
 // with the new table.
-func (d *device) resume(ctx context.Context) (*dmcore.Reply, error) {
+func (d *device) resume(ctx context.Context, noflush bool) (*dmcore.Reply, error) {
 	d.m.mu.Lock()
 	next, suspended := d.inactive, d.suspended
 	d.m.mu.Unlock()
@@ -127,7 +148,7 @@ func (d *device) resume(ctx context.Context) (*dmcore.Reply, error) {
 		return d.reply()
 	}
 	if !suspended {
-		if err := d.quiesce(ctx); err != nil {
+		if err := d.quiesce(ctx, noflush); err != nil {
 			return nil, err
 		}
 	}
@@ -158,10 +179,13 @@ func (d *device) teardown() error {
 	var errs []error
 	live := d.live.Load()
 	if live != nil {
-		errs = append(errs, live.presuspend(context.Background()))
+		errs = append(errs, live.presuspend(context.Background(), true))
 	}
 	d.gate.kill()
 	d.gate.drain()
+	if live != nil {
+		live.postsuspend()
+	}
 	d.m.mu.Lock()
 	inactive := d.inactive
 	d.inactive = nil
@@ -206,9 +230,12 @@ func (d *device) describe(cmd dmcore.Command, req *dmcore.Request) (*dmcore.Repl
 	return r, nil
 }
 
-// message knows the one message of the core that concerns us. No target here
-// takes messages.
+// message knows the one message of the core that concerns us. Others are a
+// target's.
 func (d *device) message(req *dmcore.Request) (*dmcore.Reply, error) {
+	if _, err := d.reply(); err != nil {
+		return nil, err
+	}
 	if strings.EqualFold(strings.TrimSpace(req.Text), "@cancel_deferred_remove") {
 		d.m.mu.Lock()
 		d.deferred = false
@@ -224,7 +251,14 @@ func (d *device) message(req *dmcore.Request) (*dmcore.Reply, error) {
 	case req.Sector.Bytes() >= t.size:
 		return nil, fmt.Errorf("sector %d is outside the device: %w", req.Sector, dmcore.ErrInvalid)
 	}
-	kind := t.find(req.Sector.Bytes()).target.spec().Type()
+	target := t.find(req.Sector.Bytes()).target
+	if m, ok := target.(messenger); ok {
+		if err := m.message(strings.Fields(req.Text)); err != nil {
+			return nil, err
+		}
+		return d.reply()
+	}
+	kind := target.spec().Type()
 	return nil, fmt.Errorf("target %s takes no messages: %w", kind, dmcore.ErrInvalid)
 }
 

@@ -94,6 +94,15 @@ func (d *device) within(t *table, what string, off, n int64) error {
 	return nil
 }
 
+// again does I/O until it is not sent back to before the gate.
+func again(io func() error) error {
+	for {
+		if err := io(); err != errRequeue {
+			return err
+		}
+	}
+}
+
 func (d *device) read(p []byte, off int64) error {
 	if !d.gate.enter() {
 		return d.gone()
@@ -108,6 +117,10 @@ func (d *device) read(p []byte, off int64) error {
 }
 
 func (d *device) write(p []byte, off int64) error {
+	return again(func() error { return d.writeOnce(p, off) })
+}
+
+func (d *device) writeOnce(p []byte, off int64) error {
 	if !d.gate.enter() {
 		return d.gone()
 	}
@@ -122,6 +135,10 @@ func (d *device) write(p []byte, off int64) error {
 
 // with calls f with the live table, as I/O of n bytes at off.
 func (d *device) with(off, n int64, f func(*table) error) error {
+	return again(func() error { return d.withOnce(off, n, f) })
+}
+
+func (d *device) withOnce(off, n int64, f func(*table) error) error {
 	if !d.gate.enter() {
 		return d.gone()
 	}

@@ -101,7 +101,15 @@ func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // WriteAt implements io.WriterAt.
-func (h *Handle) WriteAt(p []byte, off int64) (int, error) {
+func (h *Handle) WriteAt(p []byte, off int64) (n int, err error) {
+	err = again(func() error {
+		n, err = h.writeOnce(p, off)
+		return err
+	})
+	return n, err
+}
+
+func (h *Handle) writeOnce(p []byte, off int64) (int, error) {
 	if err := h.check(off, int64(len(p))); err != nil {
 		return 0, err
 	}

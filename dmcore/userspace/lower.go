@@ -98,6 +98,20 @@ func (l *lower) Size() int64 {
 	return l.file.dev.Size()
 }
 
+// coming is the size that a device of the machine is to have when it is resumed; 0
+// if no table waits for that.
+func (l *lower) coming() int64 {
+	if l.dm == nil {
+		return 0
+	}
+	l.dm.m.mu.Lock()
+	defer l.dm.m.mu.Unlock()
+	if l.dm.inactive == nil {
+		return 0
+	}
+	return l.dm.inactive.size
+}
+
 // ReadAt, WriteAt, Sync and Close make a lower a blockdev.Device.
 func (l *lower) ReadAt(p []byte, off int64) (int, error) {
 	if err := l.read(p, off); err != nil {
@@ -152,8 +166,9 @@ type backing struct {
 // once. It holds the gates of the devices on the way until it ran.
 type flush struct {
 	files []flushed
-	held  []*device // whose gates it passed
-	whole []*device // of which all is to be synced
+	held  []*device      // whose gates it passed
+	whole []*device      // of which all is to be synced
+	first []func() error // what is to be done before the files are synced
 	err   error
 }
 
@@ -242,6 +257,11 @@ func (f *flush) run() error {
 			d.gate.leave()
 		}
 	}()
+	for _, do := range f.first {
+		if f.err == nil {
+			f.err = do()
+		}
+	}
 	if f.err != nil || len(f.files) == 0 {
 		return f.err
 	}
@@ -309,6 +329,13 @@ func (m *Machine) acquire(owner *device, ref dmcore.Dev) (*lower, error) {
 	m.backings[ref] = b
 	m.mu.Unlock()
 	return &lower{name: ref, file: b}, nil
+}
+
+// stands reports whether a device uses another, directly or through others.
+func (m *Machine) stands(d, on *device) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return on.standsUnder(d)
 }
 
 func (m *Machine) acquireDevice(owner *device, ref dmcore.Dev, minor uint32) (*lower, error) {

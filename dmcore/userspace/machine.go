@@ -29,7 +29,9 @@ type Machine struct {
 	open    Opener
 	opening sync.Mutex // held while open or close of a backing runs
 	closing atomic.Bool
+	stopped chan struct{} // closed by Close
 	origins origins
+	pools   pools
 
 	mergeBatch int64 // bytes a merge copies before it syncs
 
@@ -44,7 +46,8 @@ type Machine struct {
 // New returns a machine without devices.
 func New(open Opener) *Machine {
 	return &Machine{
-		open: open,
+		open:    open,
+		stopped: make(chan struct{}),
 
 		mergeBatch: defaultMergeBatch,
 
@@ -96,15 +99,15 @@ func (m *Machine) do(ctx context.Context, cmd dmcore.Command, req *dmcore.Reques
 	case dmcore.Clear:
 		return d.locked(ctx, d.clear)
 	case dmcore.Suspend:
-		return d.locked(ctx, func() (*dmcore.Reply, error) { return d.suspend(ctx) })
+		return d.locked(ctx, func() (*dmcore.Reply, error) { return d.suspend(ctx, req.NoFlush) })
 	case dmcore.Resume:
-		return d.locked(ctx, func() (*dmcore.Reply, error) { return d.resume(ctx) })
+		return d.locked(ctx, func() (*dmcore.Reply, error) { return d.resume(ctx, req.NoFlush) })
 	case dmcore.Status:
 		return d.reply()
 	case dmcore.Deps, dmcore.TableOf, dmcore.TargetStatusOf:
 		return d.describe(cmd, req)
 	case dmcore.Message:
-		return d.message(req)
+		return d.locked(ctx, func() (*dmcore.Reply, error) { return d.message(req) })
 	case dmcore.Wait:
 		return d.wait(ctx, req)
 	}
@@ -299,6 +302,7 @@ func (m *Machine) Close() error {
 	if m.closing.Swap(true) {
 		return nil
 	}
+	close(m.stopped)
 	m.mu.Lock()
 	var all []*device
 	for _, d := range m.byMinor {

@@ -72,7 +72,7 @@ func (m *merge) start() {
 
 // presuspend ends the work after the batch in hand. If ctx ends first, it goes
 // on.
-func (s *snapshot) presuspend(ctx context.Context) error {
+func (s *snapshot) presuspend(ctx context.Context, _ bool) error {
 	m := s.merge
 	if m == nil || m.stop == nil {
 		return nil

@@ -36,10 +36,13 @@ type target interface {
 // suspended.
 type (
 	presuspender interface {
-		presuspend(ctx context.Context) error // stop own work; an error means it goes on
+		// presuspend stops own work; an error means it goes on. noflush says that
+		// I/O which would wait for long is to wait outside.
+		presuspend(ctx context.Context, noflush bool) error
 		presuspendUndo()
 	}
-	resumer interface {
+	postsuspender interface{ postsuspend() } // no I/O is inside
+	resumer       interface {
 		preresume() error
 		resume()
 	}
@@ -59,12 +62,16 @@ type table struct {
 	size     int64
 	lowers   []*lower
 	areas    []heldArea
+	promised []promise
 }
 
 // construct runs the constructors of a table for d. On error nothing is held.
 func (m *Machine) construct(d *device, spec dmcore.Table, readOnly bool) (*table, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
+	}
+	if holdsPool(spec) && len(spec) > 1 {
+		return nil, fmt.Errorf("a thin pool beside other segments: %w", dmcore.ErrInvalid)
 	}
 	t := &table{owner: d, readOnly: readOnly, size: spec.Len().Bytes()}
 	for i, s := range spec {
@@ -75,6 +82,15 @@ func (m *Machine) construct(d *device, spec dmcore.Table, readOnly bool) (*table
 		t.segs = append(t.segs, segment{s.Start.Bytes(), (s.Start + s.Length).Bytes(), target})
 	}
 	return t, nil
+}
+
+// holdsPool reports whether a table has a thin pool, which is then to be all of it
+// (drivers/md/dm-thin.c, DM_TARGET_SINGLETON).
+func holdsPool(spec dmcore.Table) bool {
+	return slices.ContainsFunc(spec, func(s dmcore.Segment) bool {
+		_, ok := s.Target.(dmcore.ThinPool)
+		return ok
+	})
 }
 
 func (t *table) add(s dmcore.Segment) (target, error) {
@@ -93,8 +109,10 @@ func (t *table) add(s dmcore.Segment) (target, error) {
 		return zeroTarget{}, nil
 	case dmcore.Failing:
 		return errorTarget{}, nil
-	case dmcore.ThinPool, dmcore.Thin:
-		return nil, fmt.Errorf("thin pools are not served in user space yet: %w", dmcore.ErrNotSupported)
+	case dmcore.ThinPool:
+		return newPoolTarget(t, spec, s.Length)
+	case dmcore.Thin:
+		return newThin(t, spec)
 	}
 	return nil, fmt.Errorf("target %q: %w", s.Target.Type(), dmcore.ErrNotSupported)
 }
@@ -116,18 +134,51 @@ func (t *table) hold(ref dmcore.Dev) (*lower, error) {
 
 // holdArea is hold with the check the kernel makes of an area of a device: it
 // must not reach past the end, unless the device has no size yet
-// (drivers/md/dm-table.c, device_area_is_invalid). That the device is read-only
-// concerns who opens it, not a table above (block/blk-core.c, bio_check_ro).
+// (drivers/md/dm-table.c, device_area_is_invalid). The kernel looks when the table
+// becomes live; a device that is loaded longer may be so by then. That the device is
+// read-only concerns who opens it, not a table above (block/blk-core.c,
+// bio_check_ro).
 func (t *table) holdArea(ref dmcore.Dev, start, length dmcore.Sectors) (*lower, error) {
 	l, err := t.hold(ref)
 	if err != nil {
 		return nil, err
 	}
-	if size := l.Size(); size != 0 && (start+length < start || (start+length).Bytes() > size) {
-		return nil, fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w",
-			ref, length, start, size/dmcore.SectorSize, dmcore.ErrInvalid)
+	p := promise{l, start, length}
+	if start+length < start {
+		return nil, p.broken()
+	}
+	if !p.kept() {
+		if l.coming() < (start + length).Bytes() {
+			return nil, p.broken()
+		}
+		t.promised = append(t.promised, p)
 	}
 	return l, t.take(l, area{start.Bytes(), length.Bytes()})
+}
+
+// promise is an area of a device that was too short when the table was loaded.
+type promise struct {
+	on            *lower
+	start, length dmcore.Sectors
+}
+
+func (p promise) kept() bool {
+	size := p.on.Size()
+	return size == 0 || (p.start+p.length).Bytes() <= size
+}
+
+func (p promise) broken() error {
+	return fmt.Errorf("%s: area of %d sectors at %d, device has %d: %w",
+		p.on.name, p.length, p.start, p.on.Size()/dmcore.SectorSize, dmcore.ErrInvalid)
+}
+
+// holdAll is holdArea for a whole device.
+func (t *table) holdAll(ref dmcore.Dev) (*lower, error) {
+	l, err := t.hold(ref)
+	if err != nil {
+		return nil, err
+	}
+	return t.holdArea(ref, 0, dmcore.Sectors(l.Size()/dmcore.SectorSize))
 }
 
 // destroy undoes construct. No I/O is in flight and none can come.
@@ -233,13 +284,13 @@ func (t *table) devs() []dmcore.Dev {
 
 // presuspend tells the targets that no I/O will come soon. On error all of them
 // go on.
-func (t *table) presuspend(ctx context.Context) error {
+func (t *table) presuspend(ctx context.Context, noflush bool) error {
 	for i, s := range t.segs {
 		p, ok := s.target.(presuspender)
 		if !ok {
 			continue
 		}
-		if err := p.presuspend(ctx); err != nil {
+		if err := p.presuspend(ctx, noflush); err != nil {
 			t.presuspendUndo(i)
 			return err
 		}
@@ -256,7 +307,20 @@ func (t *table) presuspendUndo(n int) {
 	}
 }
 
+func (t *table) postsuspend() {
+	for _, s := range t.segs {
+		if p, ok := s.target.(postsuspender); ok {
+			p.postsuspend()
+		}
+	}
+}
+
 func (t *table) resume() error {
+	for _, p := range t.promised {
+		if !p.kept() {
+			return p.broken()
+		}
+	}
 	for _, s := range t.segs {
 		if r, ok := s.target.(resumer); ok {
 			if err := r.preresume(); err != nil {

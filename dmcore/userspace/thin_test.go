@@ -1,27 +1,403 @@
 package userspace_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
-	"strings"
+	"fmt"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"cowhand/dmcore"
+	"cowhand/dmcore/blockdev"
+	"cowhand/dmcore/thinmeta"
 )
 
-// Thin pools are the kernel's: a table with one is refused, and said to be.
-func TestThinIsRefused(t *testing.T) {
-	r := newRig(t)
-	if _, err := r.c.Create(t.Context(), "pool", "pool"); err != nil {
+const (
+	thinBlock = 64 << 10
+	thinMeta  = 1 << 20
+)
+
+// thinRig is a rig with a pool of so many blocks in the files "meta" and "data".
+type thinRig struct {
+	*rig
+	pool dmcore.Dev
+}
+
+func newThinRig(t testing.TB, blocks int, rest string) *thinRig {
+	return bootThin(t, blockdev.NewMem(thinMeta), blockdev.NewMem(int64(blocks)*thinBlock), rest)
+}
+
+// bootThin makes a pool of what is on devices.
+func bootThin(t testing.TB, meta, data blockdev.Device, rest string) *thinRig {
+	t.Helper()
+	r := &thinRig{rig: newRig(t)}
+	r.files["meta"], r.files["data"] = meta, data
+	r.pool = r.device("pool", fmt.Sprintf("0 %d thin-pool meta data 128 %s", data.Size()/512, rest))
+	return r
+}
+
+func (r *thinRig) send(messages ...dmcore.ThinMessage) {
+	r.t.Helper()
+	if err := r.c.SendThin(context.Background(), "pool", messages...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// thin makes and maps a thin device of so many blocks.
+func (r *thinRig) thin(name string, id uint32, blocks int) {
+	r.t.Helper()
+	r.send(dmcore.CreateThin(id))
+	r.mapThin(name, id, blocks)
+}
+
+func (r *thinRig) mapThin(name string, id uint32, blocks int) {
+	r.t.Helper()
+	r.device(name, fmt.Sprintf("0 %d thin %s %d", blocks*128, r.pool, id))
+}
+
+func (r *thinRig) status() dmcore.ThinPoolStatus {
+	r.t.Helper()
+	s, err := r.c.ThinPoolStatus(context.Background(), "pool")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// put writes n bytes of one value at off.
+func (r *thinRig) put(name string, off, n int, b byte) {
+	r.t.Helper()
+	if err := r.tryPut(name, off, n, b); err != nil {
+		r.t.Fatalf("write to %s at %d: %v", name, off, err)
+	}
+}
+
+func (r *thinRig) tryPut(name string, off, n int, b byte) error {
+	h := r.handle(name)
+	_, err := h.WriteAt(bytes.Repeat([]byte{b}, n), int64(off))
+	return errors.Join(err, h.Close())
+}
+
+// holds fails the test unless n bytes at off have one value.
+func (r *thinRig) holds(name string, off, n int, b byte) {
+	r.t.Helper()
+	got, h := make([]byte, n), r.handle(name)
+	_, err := h.ReadAt(got, int64(off))
+	if err := errors.Join(err, h.Close()); err != nil {
+		r.t.Fatalf("read of %s at %d: %v", name, off, err)
+	}
+	for i, g := range got {
+		if g != b {
+			r.t.Fatalf("%s: byte %d is %d, want %d", name, off+i, g, b)
+		}
+	}
+}
+
+func (r *thinRig) sync(name string) {
+	r.t.Helper()
+	h := r.handle(name)
+	if err := errors.Join(h.Sync(), h.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Of a process that is killed everything stays that it had acknowledged, synced or
+// not: who was told so goes on with the next process.
+func TestThinOutlivesItsProcess(t *testing.T) {
+	r := newThinRig(t, 16, "0")
+	r.thin("a", 1, 32)
+	r.put("a", 5*512, 3*thinBlock, 1)
+	r.suspend("a")
+	r.send(dmcore.CreateThinSnapshot(2, 1))
+	r.resume("a")
+	r.put("a", thinBlock, 512, 2)
+	r.put("a", 20*thinBlock, 512, 3)
+	h := r.handle("a")
+	if err := h.Zero(0, thinBlock, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"0 8 thin-pool 8:0 8:1 128 0 0", "0 8 thin 8:0 1"} {
-		table, err := dmcore.ParseTable(text)
+	r = bootThin(t, r.files["meta"], r.files["data"], "0") // and nothing of the first is told
+	r.mapThin("a", 1, 32)
+	r.mapThin("s", 2, 32)
+	r.holds("a", 0, thinBlock, 0)
+	r.holds("a", thinBlock, 512, 2)
+	r.holds("a", thinBlock+512, thinBlock, 1)
+	r.holds("a", 20*thinBlock, 512, 3)
+	r.holds("s", 5*512, 3*thinBlock, 1)
+	checkThin(t, r.files["meta"])
+}
+
+// checkThin has the metadata checked.
+func checkThin(t testing.TB, meta blockdev.Device) {
+	t.Helper()
+	report, err := thinmeta.Check(meta)
+	if err != nil || !report.Clean() {
+		t.Fatalf("check of the metadata: %v, %+v", err, report)
+	}
+}
+
+// Writes wait a minute for a full pool to grow, and then fail; until it has grown
+// they fail at once.
+func TestThinFullPoolTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newThinRig(t, 2, "0")
+		r.thin("a", 1, 8)
+		r.put("a", 0, 2*thinBlock, 1)
+		began := time.Now()
+		if err := r.tryPut("a", 4*thinBlock, 512, 2); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("a write to a full pool: %v, want ENOSPC", err)
+		}
+		if d := time.Since(began); d != time.Minute {
+			t.Errorf("the write failed after %v", d)
+		}
+		if s := r.status(); !s.ErrorIfNoSpace || s.Mode != dmcore.ThinPoolOutOfDataSpace {
+			t.Errorf("status %s", s)
+		}
+		if err := r.tryPut("a", 4*thinBlock, 512, 2); !errors.Is(err, syscall.ENOSPC) || time.Since(began) != time.Minute {
+			t.Errorf("the next write: %v after %v", err, time.Since(began))
+		}
+		r.files["data"].(*blockdev.Mem).Resize(4 * thinBlock)
+		r.load("pool", "0 512 thin-pool meta data 128 0")
+		r.resume("pool")
+		r.put("a", 4*thinBlock, 512, 2)
+		if s := r.status(); s.ErrorIfNoSpace || s.Mode != dmcore.ThinPoolWritable {
+			t.Errorf("status %s", s)
+		}
+	})
+}
+
+// A device that is suspended without a flush has writes that wait for room wait
+// outside; one that is flushed waits for them.
+func TestThinSuspendWithQueuedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newThinRig(t, 1, "0")
+		r.thin("a", 1, 8)
+		r.put("a", 0, 512, 1)
+		done := make(chan error, 1)
+		go func() { done <- r.tryPut("a", thinBlock-512, 1024, 2) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.c.Suspend(ctx, "a", dmcore.SuspendOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("suspend with a flush: %v", err)
+		}
+		if err := r.c.Suspend(t.Context(), "a", dmcore.SuspendOptions{NoFlush: true}); err != nil {
+			t.Fatalf("suspend without: %v", err)
+		}
+		if n := r.m.Queued("a"); n != 1 {
+			t.Errorf("%d requests wait, want 1", n)
+		}
+		r.resume("a")
+		synctest.Wait()
+		r.suspend("pool")
+		r.files["data"].(*blockdev.Mem).Resize(2 * thinBlock)
+		r.load("pool", "0 256 thin-pool meta data 128 0")
+		r.resume("pool")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		r.holds("a", thinBlock-512, 1024, 2)
+	})
+}
+
+// The machine closes although a write waits for room, below another device too.
+func TestThinCloseWithQueuedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newThinRig(t, 1, "0")
+		r.thin("a", 1, 8)
+		r.put("a", 0, 512, 1)
+		info, err := r.c.Info(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = r.c.Load(t.Context(), "pool", table, false)
-		if !errors.Is(err, dmcore.ErrNotSupported) || !strings.Contains(err.Error(), "not served in user space") {
-			t.Errorf("%s: %v", text, err)
+		r.device("on", fmt.Sprintf("0 1024 linear %s 0", info.Dev))
+		done := make(chan error, 2)
+		for _, name := range []string{"a", "on"} {
+			go func() { done <- r.tryPut(name, 2*thinBlock, 512, 2) }()
 		}
+		synctest.Wait()
+		if err := r.m.Close(); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if err := <-done; !errors.Is(err, dmcore.ErrNotFound) {
+				t.Errorf("a write that waited: %v", err)
+			}
+		}
+	})
+}
+
+// discarding is a device that remembers what was discarded.
+type discarding struct {
+	*blockdev.Mem
+	mu  sync.Mutex
+	log []string
+}
+
+func (d *discarding) Discard(off, n int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, fmt.Sprint(off/thinBlock, "+", n/thinBlock))
+	return d.Mem.Discard(off, n)
+}
+
+func (d *discarding) said() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer func() { d.log = nil }()
+	return fmt.Sprint(d.log)
+}
+
+// Blocks are discarded below when it is committed that nobody has them, which is
+// soon.
+func TestThinPassesDiscardsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := &discarding{Mem: blockdev.NewMem(16 * thinBlock)}
+		r := bootThin(t, blockdev.NewMem(thinMeta), data, "0")
+		r.thin("a", 1, 16)
+		r.put("a", 0, 6*thinBlock, 1)
+		r.suspend("a")
+		r.send(dmcore.CreateThinSnapshot(2, 1))
+		r.resume("a")
+		r.put("a", 2*thinBlock, thinBlock, 2) // is block 6 now
+		h := r.handle("a")
+		if err := h.Discard(0, 8*thinBlock); err != nil {
+			t.Fatal(err)
+		}
+		if got := data.said(); got != "[]" {
+			t.Errorf("discarded before a commit: %s", got)
+		}
+		r.put("a", 9*thinBlock, 512, 3) // commits; the snapshot has all but one
+		if got := data.said(); got != "[6+1]" {
+			t.Errorf("discarded %s, want block 6", got)
+		}
+		r.mapThin("s", 2, 16)
+		if err := r.handle("s").Discard(thinBlock, 3*thinBlock); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if got := data.said(); got != "[1+3]" {
+			t.Errorf("discarded %s, want blocks 1 to 3", got)
+		}
+		r.holds("s", 0, thinBlock, 1)
+		r.holds("s", thinBlock, 3*thinBlock, 0)
+		r.put("s", thinBlock, 6*thinBlock, 4) // may take them again
+		r.holds("s", thinBlock, 6*thinBlock, 4)
+		checkThin(t, r.files["meta"])
+	})
+}
+
+func TestThinZero(t *testing.T) {
+	r := newThinRig(t, 16, "0")
+	r.thin("a", 1, 16)
+	r.put("a", 0, 4*thinBlock, 1)
+	h := r.handle("a")
+	if err := h.Zero(512, 6*thinBlock, true); err != nil {
+		t.Fatal(err)
+	}
+	r.holds("a", 0, 512, 1)
+	r.holds("a", 512, 6*thinBlock, 0)
+	r.sync("a")
+	if s := r.status(); s.UsedData != 1 {
+		t.Errorf("%d blocks are mapped, want that with the rest", s.UsedData)
+	}
+	if err := h.Zero(0, thinBlock, false); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("zeroes that are to take room: %v", err)
+	}
+	ext, err := h.Extents(0, 16*thinBlock)
+	if want := []blockdev.Extent{{Length: thinBlock}}; err != nil || len(ext) != 1 || ext[0] != want[0] {
+		t.Errorf("extents %v, %v", ext, err)
+	}
+	ext, err = h.Extents(thinBlock, 15*thinBlock)
+	if want := (blockdev.Extent{Length: 15 * thinBlock, Hole: true, Zero: true}); err != nil || len(ext) != 1 || ext[0] != want {
+		t.Errorf("extents %v, %v", ext, err)
+	}
+}
+
+// Writers and readers of the same blocks, with snapshots and discards between: no
+// block is seen half written, or with what is another's.
+func TestThinTogether(t *testing.T) {
+	const blocks = 8
+	r := newThinRig(t, 64, "0")
+	r.thin("a", 1, blocks)
+	r.thin("b", 2, blocks)
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	for w := range 8 {
+		name, value := "a", byte(1+w)
+		if w%2 == 1 {
+			name, value = "b", byte(100+w)
+		}
+		h := r.handle(name)
+		all.Go(func() {
+			for i := w; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				off := int64(i%blocks) * thinBlock
+				switch i % 5 {
+				case 0:
+					if err := h.Discard(off, thinBlock); err != nil {
+						t.Error(err)
+					}
+				case 1, 2:
+					if _, err := h.WriteAt(bytes.Repeat([]byte{value}, 1024), off+int64(w)*1024); err != nil {
+						t.Error(err)
+					}
+				default:
+					p := make([]byte, 1024)
+					if _, err := h.ReadAt(p, off+int64(w)*1024); err != nil {
+						t.Error(err)
+					}
+					if len(bytes.Trim(p, string(p[:1]))) > 0 || p[0] != 0 && p[0] != value {
+						t.Errorf("%s: %d, want 0 or %d", name, p[0], value)
+					}
+				}
+			}
+		})
+	}
+	for id := range uint32(20) {
+		r.suspend("a")
+		r.send(dmcore.CreateThinSnapshot(10+id, 1))
+		r.resume("a")
+		if id >= 2 {
+			r.send(dmcore.DeleteThin(10 + id - 2))
+		}
+		r.suspend("pool")
+		r.resume("pool")
+	}
+	close(stop)
+	all.Wait()
+	if err := r.m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkThin(t, r.files["meta"])
+}
+
+// An external origin in the pool itself would have reads wait for the pool while it
+// waits for them.
+func TestThinOriginInItsPool(t *testing.T) {
+	r := newThinRig(t, 16, "0")
+	r.thin("a", 1, 8)
+	info, err := r.c.Info(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.send(dmcore.CreateThin(2))
+	if _, err := r.c.Create(t.Context(), "b", "b"); err != nil {
+		t.Fatal(err)
+	}
+	table, err := dmcore.ParseTable(fmt.Sprintf("0 128 thin %s 2 %s", r.pool, info.Dev))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.c.Load(t.Context(), "b", table, false); !errors.Is(err, dmcore.ErrInvalid) {
+		t.Errorf("load: %v", err)
 	}
 }
