@@ -21,6 +21,7 @@ type world struct {
 	t       *testing.T
 	disks   map[string]*blockdev.Mem
 	machine *userspace.Machine
+	opener  func(path string, write bool) (blockdev.Device, error) // of disks, for the machine
 	*lvm.Engine
 }
 
@@ -38,7 +39,8 @@ func newWorld(t *testing.T, pvs int, size int64) *world {
 		paths = append(paths, path)
 		w.disks[path] = blockdev.NewMem(size)
 	}
-	w.machine = userspace.New(func(ref dmcore.Dev) (blockdev.Device, error) { return w.open(string(ref), true) })
+	w.opener = w.open
+	w.machine = userspace.New(func(ref dmcore.Dev) (blockdev.Device, error) { return w.opener(string(ref), true) })
 	t.Cleanup(func() { w.machine.Close() })
 	w.Engine = &lvm.Engine{
 		Store: &lvm.Store{Devices: paths, Open: w.open, Host: "host"},
