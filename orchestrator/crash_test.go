@@ -12,6 +12,12 @@ type died struct{}
 // A run whose process dies before any of its effects is brought to the state
 // before or the state after by recovery, and its outcome says which.
 func TestDieAtEveryEffect(t *testing.T) {
+	t.Run("thick", func(t *testing.T) { dieAtEveryEffect(t) })
+	t.Run("thin", func(t *testing.T) { dieAtEveryEffect(t, "web1", "data") })
+	t.Run("both", func(t *testing.T) { dieAtEveryEffect(t, "data") })
+}
+
+func dieAtEveryEffect(t *testing.T, thin ...string) {
 	for name, w := range map[string]struct {
 		prepare func(*host)
 		plan    func(*host) (*orchestrator.Plan, error)
@@ -56,7 +62,7 @@ func TestDieAtEveryEffect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			after := ""
 			for n := 0; ; n++ {
-				h := newHost(t)
+				h := newHost(t, thin...)
 				w.prepare(h)
 				before := h.picture()
 				p, err := w.plan(h)

@@ -81,8 +81,9 @@ func nbdDisk(target, export string) string {
 `, export, socket, target)
 }
 
-// newHost has web1, running, with the disks vda on vg/web1 and vdb on vg/data.
-func newHost(t *testing.T) *host {
+// newHost has web1, running, with the disks vda on vg/web1 and vdb on vg/data. Those
+// named are in a thin pool.
+func newHost(t *testing.T, thin ...string) *host {
 	t.Helper()
 	h := &host{t: t, effect: func(string) {}}
 	disk := blockdev.NewMem(64 << 20)
@@ -117,7 +118,19 @@ func newHost(t *testing.T) *host {
 	if _, err := h.volumes.CreateVG(ctx, lvm.VGSpec{Name: "vg", PVs: []string{"/disk"}, ExtentSize: 2048}); err != nil {
 		t.Fatal(err)
 	}
+	if len(thin) > 0 {
+		if _, _, err := h.volumes.CreateThinPool(ctx, "vg", lvm.ThinPoolSpec{Name: "pool", Size: lvm.Size{Bytes: 16 << 20}}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, name := range []string{"web1", "data"} {
+		if slices.Contains(thin, name) {
+			spec := lvm.ThinSpec{Pool: "pool", Name: name, Size: lvm.Size{Bytes: 4 << 20}}
+			if _, err := h.volumes.CreateThins(ctx, "vg", []lvm.ThinSpec{spec}, lvm.ThinOptions{Activate: true}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		spec := lvm.StripedSpec{LinearSpec: lvm.LinearSpec{Name: name, Size: lvm.Size{Bytes: 4 << 20}}}
 		if _, err := h.volumes.Create(ctx, "vg", spec, true); err != nil {
 			t.Fatal(err)
@@ -212,7 +225,7 @@ func (h *host) run(p *orchestrator.Plan, err error) {
 }
 
 // picture is what a user sees of the host: guests and their states, sets, and
-// what volumes hold.
+// what active volumes hold.
 func (h *host) picture() string {
 	h.t.Helper()
 	f := h.facts()
@@ -228,7 +241,13 @@ func (h *host) picture() string {
 	shown := f.Groups[0].ShownLVs()
 	slices.SortFunc(shown, func(a, b *lvm.LV) int { return strings.Compare(a.Name, b.Name) })
 	for _, lv := range shown {
-		fmt.Fprintf(&b, " %s=%d", lv.Name, h.read("vg/"+lv.Name))
+		switch {
+		case lv.ThinPool() != nil:
+		case !f.States[lvm.Ref{VG: "vg", LV: lv.Name}].Active:
+			fmt.Fprintf(&b, " %s off", lv.Name)
+		default:
+			fmt.Fprintf(&b, " %s=%d", lv.Name, h.read("vg/"+lv.Name))
+		}
 	}
 	return b.String()
 }
