@@ -70,8 +70,15 @@ func (e *Engine) AttachStore(ctx context.Context, origin, store Ref, chunk dmcor
 	return e.change(ctx, []string{store.VG}, func(groups map[string]*VG) (edit, error) {
 		vg := groups[store.VG]
 		closed := watched{}
-		if vg.LV(store.LV) != nil {
+		if lv := vg.LV(store.LV); lv != nil {
 			closed = vg.watch(store.LV)
+			devs, err := e.look(ctx)
+			if err != nil {
+				return edit{}, err
+			}
+			if devs.active(vg, lv) { // its beginning is about to be zeroed
+				return edit{}, vg.fail(store.LV, "make a snapshot", fmt.Errorf("was activated meanwhile: %w", ErrInUse))
+			}
 		}
 		if err := vg.AttachStore(origin.LV, store.LV, chunk, e.stamp()); err != nil {
 			return edit{}, err
