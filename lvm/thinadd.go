@@ -191,13 +191,10 @@ func (vg *VG) checkThinPool(pool string, st dmcore.ThinPoolStatus) error {
 	p := lv.ThinPool()
 	var wrong []error
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if err := vg.unchangeable(pool, st); err != nil {
+		return err
+	}
 	switch {
-	case st.State != dmcore.ThinOK:
-		return fmt.Errorf("thin pool has failed, it tells nothing but %q: %w", st.State, ErrInUse)
-	case st.NeedsCheck:
-		bad("its metadata needs a check (thin_check, lvconvert --repair): %w", ErrInUse)
-	case st.Mode == dmcore.ThinPoolReadOnly:
-		bad("its metadata is read-only: %w", ErrInUse)
 	case st.Mode == dmcore.ThinPoolOutOfDataSpace || st.UsedData >= st.TotalData:
 		bad("its data is full (%d of %d chunks), extend it: %w", st.UsedData, st.TotalData, ErrNoSpace)
 	}
@@ -211,4 +208,25 @@ func (vg *VG) checkThinPool(pool string, st dmcore.ThinPoolStatus) error {
 		bad("transaction id is %d in the kernel, %d was expected: %w", st.TransactionID, p.TransactionID, ErrTransaction)
 	}
 	return errors.Join(wrong...)
+}
+
+// unchangeable reports a pool that takes no messages, and what to do about it
+// (Linux 6.1, drivers/md/dm-thin.c, pool_message and set_pool_mode). One whose data is
+// full takes them.
+func (vg *VG) unchangeable(pool string, st dmcore.ThinPoolStatus) error {
+	why := ""
+	switch {
+	case st.State != dmcore.ThinOK:
+		why = fmt.Sprintf("has failed, it tells nothing but %q", st.State)
+	case st.NeedsCheck:
+		why = "its metadata needs a check, and is read-only until then"
+	case st.Mode == dmcore.ThinPoolReadOnly:
+		why = "its metadata is read-only"
+	default:
+		return nil
+	}
+	// lvm2 has thin_check clear the mark (lib/config/config_settings.h,
+	// global/thin_check_options).
+	return fmt.Errorf("%s: deactivate all that is in it, then have lvm2 check it (lvchange -ay %[2]s/%[3]s) or, if that fails, repair it (lvconvert --repair %[2]s/%[3]s): %[4]w",
+		why, vg.Name, pool, ErrInUse)
 }

@@ -125,14 +125,17 @@ func (e *Engine) readyPool(ctx context.Context, vg *VG, name string, makes bool)
 	}
 	was.top = devs.active(vg, pool)
 	fit := func() error {
-		if err := e.catchUp(ctx, vg, pool, true); err != nil || !makes {
+		if err := e.catchUp(ctx, vg, pool, true); err != nil {
 			return err
 		}
 		st, err := e.DM.ThinPoolStatus(ctx, vg.uuid(pool, layerTPool))
 		if err != nil {
 			return err
 		}
-		return vg.CheckThinPool(name, st)
+		if makes {
+			return vg.CheckThinPool(name, st)
+		}
+		return vg.fail(name, "", vg.unchangeable(name, st))
 	}
 	if err := e.bringPoolWith(ctx, vg, pool, fit); err != nil {
 		return was, err

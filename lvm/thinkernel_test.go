@@ -25,6 +25,7 @@ type thinKernel struct {
 	dead  bool
 	wrong []string // what a kernel would not refuse, but nobody may do
 	full  bool     // pools tell that they are out of data space
+	check bool     // pools tell that their metadata needs a check
 }
 
 type kernelPool struct {
@@ -182,6 +183,9 @@ func (k *thinKernel) status(d *fakeDev) ([]dmcore.TargetStatus, error) {
 			s := dmcore.ThinPoolStatus{TransactionID: p.id, UsedMetadata: 10, TotalMetadata: 512, TotalData: 100, Mode: dmcore.ThinPoolWritable, Discard: dmcore.DiscardPassdown, LowWater: 1}
 			if k.full {
 				s.Mode, s.UsedData = dmcore.ThinPoolOutOfDataSpace, 100
+			}
+			if k.check {
+				s.Mode, s.NeedsCheck = dmcore.ThinPoolReadOnly, true
 			}
 			st.Params = s.String()
 		}

@@ -27,6 +27,9 @@ func (e *Engine) mergeThin(ctx context.Context, ref Ref, must bool) (st MergeSta
 		return st, err
 	}
 	origin := vg.SnapshotOf(ref.LV)
+	if err := e.poolChangeable(ctx, vg, origin.Thin().Pool); err != nil {
+		return st, err
+	}
 	st = MergeStart{Snapshot: ref, Origin: Ref{ref.VG, origin.Name}}
 	states, err := e.States(ctx, vg)
 	if err != nil {
@@ -57,6 +60,20 @@ func (e *Engine) mergeThin(ctx context.Context, ref Ref, must bool) (st MergeSta
 	return st, e.changeLocked(ctx, []string{ref.VG}, before, func(groups map[string]*VG) (edit, error) {
 		return edit{}, groups[ref.VG].DeferThinMerge(ref.LV)
 	})
+}
+
+// poolChangeable reports a pool that is live and takes no messages.
+func (e *Engine) poolChangeable(ctx context.Context, vg *VG, pool string) error {
+	u := vg.uuid(vg.LV(pool), layerTPool)
+	info, found, err := e.DM.Find(ctx, u)
+	if err != nil || !found || !info.Live {
+		return err
+	}
+	st, err := e.DM.ThinPoolStatus(ctx, u)
+	if err != nil {
+		return err
+	}
+	return vg.fail(pool, "", vg.unchangeable(pool, st))
 }
 
 // replaceOrigin merges a thin snapshot, which is not active, on the metadata, on

@@ -40,7 +40,7 @@ func (vg *VG) pendingThin(lv *LV, st dmcore.ThinPoolStatus) ([]dmcore.ThinMessag
 	case p.fresh(): // the kernel's id is not looked at: others may keep it
 		return nil, nil
 	case st.State != dmcore.ThinOK:
-		return nil, fmt.Errorf("thin pool tells nothing but %q: %w", st.State, ErrTransaction)
+		return nil, vg.unchangeable(lv.Name, st)
 	case st.TransactionID == p.TransactionID:
 		return nil, nil
 	case st.TransactionID+1 != p.TransactionID:
@@ -51,10 +51,9 @@ func (vg *VG) pendingThin(lv *LV, st dmcore.ThinPoolStatus) ([]dmcore.ThinMessag
 		return nil, fmt.Errorf("transaction id is %d in the kernel, %d was expected: %w", st.TransactionID, want, ErrTransaction)
 	case len(p.Messages) == 0:
 		return nil, nil
-	case st.Mode == dmcore.ThinPoolReadOnly:
-		return nil, fmt.Errorf("its metadata is read-only, it takes no messages: %w", ErrInUse)
-	case st.NeedsCheck:
-		return nil, fmt.Errorf("its metadata needs a check (thin_check, lvconvert --repair) before it takes messages: %w", ErrInUse)
+	}
+	if err := vg.unchangeable(lv.Name, st); err != nil {
+		return nil, err
 	}
 	var messages []dmcore.ThinMessage
 	for _, m := range p.Messages {

@@ -31,7 +31,7 @@ func TestPendingThin(t *testing.T) {
 		{"the kernel is ahead", ok(7), all, nil, ErrTransaction, "transaction id is 7 in the kernel, 5 was expected"},
 		{"the kernel is ahead, nothing to tell", ok(7), nil, nil, ErrTransaction, "transaction id is 7 in the kernel, 6 was expected"},
 		{"the kernel is far behind", ok(3), all, nil, ErrTransaction, "transaction id is 3"},
-		{"failed", dmcore.ThinPoolStatus{State: dmcore.ThinFail}, nil, nil, ErrTransaction, `nothing but "Fail"`},
+		{"failed", dmcore.ThinPoolStatus{State: dmcore.ThinFail}, nil, nil, ErrInUse, `nothing but "Fail"`},
 		{"read-only, with messages", dmcore.ThinPoolStatus{TransactionID: 5, Mode: dmcore.ThinPoolReadOnly}, all, nil, ErrInUse, "read-only"},
 		{"read-only, without", dmcore.ThinPoolStatus{TransactionID: 6, Mode: dmcore.ThinPoolReadOnly}, nil, nil, nil, ""},
 		{"to be checked, with messages", dmcore.ThinPoolStatus{TransactionID: 5, NeedsCheck: true}, all, nil, ErrInUse, "needs a check"},

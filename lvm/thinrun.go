@@ -51,9 +51,18 @@ func (e *Engine) bringPools(ctx context.Context, vg *VG, units []touch, locked b
 }
 
 // bringPool makes one pool live, and sends it the messages that it did not get. A
-// pool that does not match its metadata is left as it was found.
+// pool that does not match its metadata is left as it was found. One that takes no
+// messages can still be read: that is warned of.
 func (e *Engine) bringPool(ctx context.Context, vg *VG, pool *LV, locked bool) error {
-	return e.bringPoolWith(ctx, vg, pool, func() error { return e.catchUp(ctx, vg, pool, locked) })
+	return e.bringPoolWith(ctx, vg, pool, func() error {
+		if err := e.catchUp(ctx, vg, pool, locked); err != nil {
+			return err
+		}
+		if err := e.poolChangeable(ctx, vg, pool.Name); err != nil {
+			e.warn(err)
+		}
+		return nil
+	})
 }
 
 // bringPoolWith makes one pool live, and has what is to follow done then.
