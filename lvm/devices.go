@@ -56,7 +56,11 @@ func split(u dmcore.UUID) (vg, lv ID, ok bool) {
 
 // active reports whether the volume's own device has a table.
 func (d *devices) active(vg *VG, lv *LV) bool {
-	u := vg.DeviceUUID(lv)
+	return d.live(vg.DeviceUUID(lv))
+}
+
+// live reports whether a device is there and has a table.
+func (d *devices) live(u dmcore.UUID) bool {
 	return slices.ContainsFunc(d.infos, func(i dmcore.Info) bool { return i.UUID == u && i.Live })
 }
 

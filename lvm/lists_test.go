@@ -79,3 +79,39 @@ func TestListsReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// What a list excludes is not activated when it is made, and a pool not for it.
+func TestListsOfThins(t *testing.T) {
+	ctx := t.Context()
+	w := freshThinWorld(t)
+	must(t, makePool.do(ctx, w))
+	must(t, makeFirst.do(ctx, w))
+	var warned []error
+	w.Warn = func(err error) { warned = append(warned, err) }
+	w.Store.Lists = Lists{Volumes: []string{"other"}}
+	make := func(name string) error {
+		_, err := w.CreateThins(ctx, "vg", []ThinSpec{{Pool: "pool", Name: name, Size: extents(1)}}, thinOn)
+		return err
+	}
+	must(t, make("t2")) // the pool is live for t1
+	if w.id("t2") != 0 || len(warned) != 1 || !errors.Is(warned[0], ErrExcluded) {
+		t.Errorf("t2 is mapped to %d, %v", w.id("t2"), warned)
+	}
+	must(t, errors.Join(w.Deactivate(ctx, Ref{"vg", "t1"}), w.Deactivate(ctx, Ref{"vg", "pool"})))
+	if err := make("t3"); !errors.Is(err, ErrExcluded) {
+		t.Errorf("a volume in a pool that may not be activated: %v", err)
+	}
+	if _, _, err := w.CreateThinPool(ctx, "vg", ThinPoolSpec{Name: "new", Size: extents(1)}, true); !errors.Is(err, ErrExcluded) {
+		t.Errorf("a pool: %v", err)
+	}
+	if vg := w.rig.load(t, "vg"); vg.LV("t3") != nil || vg.LV("new") != nil {
+		t.Error("what was refused is there")
+	}
+	w.Store.Lists = Lists{Volumes: []string{"vg"}}
+	must(t, make("t3"))
+	if w.id("t3") == 0 {
+		t.Error("t3 is not active")
+	}
+	must(t, w.Remove(ctx, []Ref{{"vg", "t3"}}))
+	w.settled("in the end")
+}

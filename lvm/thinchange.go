@@ -124,6 +124,11 @@ func (e *Engine) readyPool(ctx context.Context, vg *VG, name string, makes bool)
 		return was, err
 	}
 	was.top = devs.active(vg, pool)
+	if makes && !devs.live(vg.uuid(pool, layerTPool)) {
+		if err := vg.allowed(pool); err != nil {
+			return was, err
+		}
+	}
 	fit := func() error {
 		if err := e.catchUp(ctx, vg, pool, true); err != nil {
 			return err

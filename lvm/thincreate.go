@@ -16,6 +16,11 @@ func (e *Engine) CreateThinPool(ctx context.Context, vg string, spec ThinPoolSpe
 		if err != nil {
 			return edit{}, err
 		}
+		if activate {
+			if err := g.allowed(pool); err != nil {
+				return edit{}, err
+			}
+		}
 		name, notes = pool.Name, more
 		meta := g.LV(pool.ThinPool().Metadata)
 		ed := edit{units: []touch{{Ref: Ref{vg, name}, activate: activate}}}
@@ -41,7 +46,8 @@ type ThinOptions struct {
 
 // CreateThins makes volumes in thin pools, all in one step of each pool. The
 // origins of snapshots that are active are suspended meanwhile: all snapshots
-// show one instant. It returns their names.
+// show one instant. Volumes that this host may not activate are made in a pool that
+// is live, and stay inactive. It returns their names.
 func (e *Engine) CreateThins(ctx context.Context, vg string, specs []ThinSpec, o ThinOptions) (names []string, err error) {
 	for i := range specs {
 		specs[i].Stamp = e.stamp()
@@ -74,11 +80,16 @@ func (e *Engine) CreateThins(ctx context.Context, vg string, specs []ThinSpec, o
 			}
 			return ed, nil
 		},
-		then: func(map[string]*VG) (units []touch) {
+		then: func(groups map[string]*VG) (units []touch) {
 			for _, lv := range made {
-				if o.Activate && (o.IgnoreSkip || !lv.SkipsActivation()) {
-					units = append(units, touch{Ref: Ref{vg, lv.Name}, activate: true, noMerging: true})
+				if !o.Activate || !o.IgnoreSkip && lv.SkipsActivation() {
+					continue
 				}
+				if err := groups[vg].allowed(lv); err != nil {
+					e.warn(err)
+					continue
+				}
+				units = append(units, touch{Ref: Ref{vg, lv.Name}, activate: true, noMerging: true})
 			}
 			return units
 		},
