@@ -140,7 +140,7 @@ func (e *Engine) Refresh(ctx context.Context, ref Ref) (err error) {
 }
 
 // Deactivate removes the devices of the volume's unit, which nothing may have
-// open.
+// open; and those of a thin snapshot that waits to take its place.
 func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 	unlock, vg, err := e.locked(ctx, ref)
 	if err != nil {
@@ -151,7 +151,13 @@ func (e *Engine) Deactivate(ctx context.Context, ref Ref) (err error) {
 	if err != nil {
 		return err
 	}
-	return e.dropUnit(ctx, vg, unit[0].Name)
+	if err := e.dropUnit(ctx, vg, unit[0].Name); err != nil {
+		return err
+	}
+	if snap := vg.MergingThin(unit[0].Name); snap != nil {
+		return e.dropUnit(ctx, vg, snap.Name)
+	}
+	return nil
 }
 
 // locked loads a group under its lock and makes sure that the volume is there. Of a

@@ -153,8 +153,9 @@ func (d *devices) thinMerged(ctx context.Context, vg *VG, lv string) (bool, erro
 }
 
 // mergeThins does the merge that a volume waits for, if its unit is about to be
-// activated, or is closed and brought up to date, and the snapshot is not active;
-// or if somebody mapped it so already. It returns the group as it is then.
+// activated, or is closed and brought up to date, and the snapshot is closed; or if
+// somebody mapped it so already. It returns the group as it is then. A volume whose
+// snapshot is in use is not activated: it would be what the merge is to replace.
 func (e *Engine) mergeThins(ctx context.Context, vg *VG, t touch) (*VG, error) {
 	if !vg.hasThin() {
 		return vg, nil
@@ -172,8 +173,18 @@ func (e *Engine) mergeThins(ctx context.Context, vg *VG, t touch) (*VG, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !merged && (t.noMerging || states[snap.Name].Active) {
+	if !merged && t.noMerging {
 		return vg, nil
+	}
+	if !merged && states[snap.Name].Active {
+		switch err := e.dropUnit(ctx, vg, snap.Name); {
+		case errors.Is(err, ErrInUse) && t.activate:
+			return nil, vg.fail(t.LV, "activate", fmt.Errorf("thin snapshot %s, which is to take its place, is in use: %w", snap.Name, err))
+		case errors.Is(err, ErrInUse):
+			return vg, nil
+		case err != nil:
+			return nil, err
+		}
 	}
 	if _, err := e.replaceOrigin(ctx, Ref{vg.Name, snap.Name}, t.LV); err != nil {
 		return nil, err

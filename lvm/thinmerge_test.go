@@ -111,6 +111,91 @@ func TestThinMergeOfOpenSnapshot(t *testing.T) {
 	w.settled("the snapshot is closed")
 }
 
+// While the snapshot is in use, its origin goes but does not come back: what is
+// mapped then must be what the merge leaves.
+func TestThinMergeOriginWaitsForSnapshot(t *testing.T) {
+	ctx := t.Context()
+	t1, s1 := Ref{"vg", "t1"}, Ref{"vg", "s1"}
+	w, _ := mergeWorld(t)
+	must(t, w.Activate(ctx, s1))
+	w.opened("t1", 1)
+	w.opened("s1", 1)
+	_, err := w.MergeThin(ctx, s1)
+	must(t, err)
+	w.opened("t1", 0)
+	must(t, w.Refresh(ctx, t1))
+	if err := w.Deactivate(ctx, t1); !errors.Is(err, ErrInUse) {
+		t.Errorf("the origin goes, and its snapshot cannot: %v", err)
+	}
+	w.expectMerge("deactivated", "s1: pool 2 t1  t1\n", 0)
+	if err := w.Activate(ctx, t1); !errors.Is(err, ErrInUse) {
+		t.Errorf("activating the origin: %v", err)
+	}
+	w.expectMerge("still in use", "s1: pool 2 t1  t1\n", 0)
+	w.opened("s1", 0)
+	must(t, w.Deactivate(ctx, t1))
+	if w.id("s1") != 0 {
+		t.Error("the snapshot stayed when its origin went")
+	}
+	must(t, w.Activate(ctx, t1))
+	w.expectMerge("activated", "t1: pool 2   \n", 2)
+	w.settled("activated")
+}
+
+// A snapshot that is active but closed does not hold its merge up.
+func TestThinMergeOfClosedSnapshot(t *testing.T) {
+	ctx := t.Context()
+	t1, s1 := Ref{"vg", "t1"}, Ref{"vg", "s1"}
+	for name, last := range map[string]func(*thinWorld) error{
+		"refreshed": func(w *thinWorld) error { return w.Refresh(ctx, t1) },
+		"activated": func(w *thinWorld) error {
+			return errors.Join(w.dropUnit(ctx, w.rig.load(t, "vg"), "t1"), w.Activate(ctx, t1))
+		},
+	} {
+		w, _ := mergeWorld(t)
+		must(t, w.Activate(ctx, s1))
+		w.opened("s1", 1)
+		_, err := w.MergeThin(ctx, s1)
+		must(t, err)
+		w.opened("s1", 0)
+		must(t, last(w))
+		w.expectMerge(name, "t1: pool 2   \n", 2)
+		w.settled(name)
+	}
+}
+
+// Thick snapshots of a snapshot that waits are the origin's in the end.
+func TestThinMergeWithThickSnapshots(t *testing.T) {
+	ctx := t.Context()
+	t1, s1 := Ref{"vg", "t1"}, Ref{"vg", "s1"}
+	w, _ := mergeWorld(t)
+	must(t, w.Snapshot(ctx, []SnapshotRequest{{Origin: s1, Name: "cow", Size: extents(1)}}))
+	w.opened("t1", 1)
+	st, err := w.MergeThin(ctx, s1)
+	must(t, err)
+	if st.Started {
+		t.Errorf("%+v", st)
+	}
+	if err := w.Activate(ctx, Ref{"vg", "cow"}); !errors.Is(err, ErrMerging) {
+		t.Errorf("the thick snapshot: %v", err)
+	}
+	if err := w.Snapshot(ctx, []SnapshotRequest{{Origin: s1, Name: "more", Size: extents(1)}}); err == nil {
+		t.Error("a snapshot of what waits")
+	}
+	again := w.again(t, 100, true)
+	again.opened("t1", 0)
+	must(t, again.Remove(ctx, []Ref{t1, s1, {"vg", "cow"}})) // all of it can go
+	w.opened("t1", 0)
+	must(t, w.Refresh(ctx, t1))
+	vg := w.rig.load(t, "vg")
+	if o := vg.Origin("cow"); o == nil || o.Name != "t1" || vg.LV("s1") != nil || vg.LV("t1").Thin().DeviceID != 2 {
+		t.Errorf("cow is of %v, t1 is %+v", o, vg.LV("t1").Thin())
+	}
+	if d := w.devs[vg.uuid(vg.LV("t1"), layerReal)]; d == nil || d.live[0].Target.(dmcore.Thin).DeviceID != 2 {
+		t.Errorf("below the thick snapshot is %+v", d)
+	}
+}
+
 // lvm2 activates the origin as the snapshot first, and notes it later.
 func TestThinMergeThatLVM2Began(t *testing.T) {
 	ctx := t.Context()

@@ -90,14 +90,12 @@ func (vg *VG) MergeThin(snap string) (m ThinMerge, err error) {
 }
 
 // DeferThinMerge records that a thin snapshot is to take its origin's place when
-// that is next activated; from now on it is hidden.
+// that is next activated; from now on it is hidden, and its thick snapshots are not
+// to be had.
 func (vg *VG) DeferThinMerge(snap string) error {
 	origin, err := vg.canMergeThin(snap)
 	if err == nil && vg.LV(snap).Thin().Merge != "" {
 		err = fmt.Errorf("into %s: %w", origin.Name, ErrMerging)
-	}
-	if err == nil && len(vg.links().byOrigin[snap]) > 0 {
-		err = fmt.Errorf("it has thick snapshots: %w", ErrInUse)
 	}
 	if err != nil {
 		return vg.fail(snap, "merge", err)
