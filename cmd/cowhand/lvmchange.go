@@ -84,6 +84,9 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 		}
 		if a.has("refresh") {
 			errs = append(errs, r.eachUnit(f.vg, f.lvs, func(ref lvm.Ref) error {
+				if err := waitsForOrigin(f.vg, f.vg.LV(ref.LV)); err != nil {
+					return err
+				}
 				waits, err := r.thinMergeWaits(ctx, e, ref)
 				if err != nil {
 					return err
@@ -111,6 +114,9 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 		if on && r.skipped(f.vg, lv, auto) {
 			continue
 		}
+		if err := waitsForOrigin(f.vg, lv); err != nil {
+			return err
+		}
 		if seg := f.vg.Snapshot(lv.Name); seg != nil && seg.Merging {
 			return &lvm.Error{VG: f.vg.Name, LV: lv.Name, Op: "activate", Err: fmt.Errorf("it merges into %s, activate that: %w", seg.Origin, lvm.ErrMerging)}
 		}
@@ -127,6 +133,15 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 		lvs = append(lvs, lv)
 	}
 	return r.eachUnit(f.vg, lvs, func(ref lvm.Ref) error { return r.activate(ctx, e, ref, on) })
+}
+
+// waitsForOrigin reports a thin snapshot that is to take its origin's place: it
+// comes and goes with that.
+func waitsForOrigin(vg *lvm.VG, lv *lvm.LV) error {
+	if t := lv.Thin(); t != nil && t.Merge != "" {
+		return &lvm.Error{VG: vg.Name, LV: lv.Name, Err: fmt.Errorf("waits to be merged into %s, change that: %w", t.Merge, lvm.ErrMerging)}
+	}
+	return nil
 }
 
 func (r *lvmRun) activate(ctx context.Context, e *lvm.Engine, ref lvm.Ref, on bool) error {

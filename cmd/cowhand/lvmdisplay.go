@@ -66,7 +66,9 @@ func (s *sheet) volume(r *lvmRow) {
 	g, lv := r.group, r.lv
 	s.title("Logical volume")
 	if g.shown[lv.Name] {
-		s.line("LV Path", "%s/%s/%s", lvmDevDir(), g.Name, lv.Name)
+		if lv.ThinPool() == nil {
+			s.line("LV Path", "%s/%s/%s", lvmDevDir(), g.Name, lv.Name)
+		}
 		s.line("LV Name", "%s", lv.Name)
 	} else {
 		s.line("Internal LV Name", "%s", lv.Name)
@@ -96,6 +98,7 @@ func (s *sheet) volume(r *lvmRow) {
 			length = o.Extents()
 		}
 	}
+	s.thin(r)
 	switch {
 	case !r.state.Known:
 	case !r.state.Exists:
@@ -109,6 +112,7 @@ func (s *sheet) volume(r *lvmRow) {
 		s.line("# open", "%d", r.state.Info.OpenCount)
 	}
 	s.line("LV Size", "%s", lvmHuman(g.Sectors(length)))
+	s.thinUse(r)
 	s.line("Current LE", "%d", length)
 	if snap != nil {
 		s.line("COW-table size", "%s", lvmHuman(g.Size(lv)))
@@ -125,6 +129,49 @@ func (s *sheet) volume(r *lvmRow) {
 		s.line("Block device", "%s", r.state.Info.Dev)
 	}
 	s.blank()
+}
+
+// thin is what a thin volume, or a pool, belongs to.
+func (s *sheet) thin(r *lvmRow) {
+	if p := r.lv.ThinPool(); p != nil {
+		s.line("LV Pool metadata", "%s", p.Metadata)
+		s.line("LV Pool data", "%s", p.Data)
+	}
+	t := r.lv.Thin()
+	if t == nil {
+		return
+	}
+	s.line("LV Pool name", "%s", t.Pool)
+	for _, of := range []struct{ what, name string }{
+		{"LV Thin origin name", t.Origin}, {"LV External origin name", t.ExternalOrigin}, {"LV merging to", t.Merge},
+	} {
+		if of.name != "" {
+			s.line(of.what, "%s", of.name)
+		}
+	}
+	if snap := r.group.MergingThin(r.lv.Name); snap != nil {
+		s.line("LV merged with", "%s", snap.Name)
+	}
+}
+
+// thinUse is how much of a pool, or of what a thin volume appears to have, is used.
+func (s *sheet) thinUse(r *lvmRow) {
+	if r.state.Thin == nil {
+		return
+	}
+	percent := func(what string, n float64, ok bool) {
+		if ok {
+			s.line(what, "%s%%", lvmPercent(n))
+		}
+	}
+	data, ok := r.state.DataPercent()
+	if r.lv.ThinPool() == nil {
+		percent("Mapped size", data, ok)
+		return
+	}
+	percent("Allocated pool data", data, ok)
+	metadata, ok := r.state.Thin.MetadataPercent()
+	percent("Allocated metadata", metadata, ok)
 }
 
 // snapActive tells whether a snapshot can be read.
