@@ -46,6 +46,12 @@ func (c *Client) Create(ctx context.Context, name Name, uuid UUID) (Info, error)
 	return c.info(ctx, Create, &Request{Name: name, UUID: uuid})
 }
 
+// CreateNumbered is Create of a device that is to have that minor number; one in
+// use gives [ErrExists].
+func (c *Client) CreateNumbered(ctx context.Context, name Name, uuid UUID, minor uint32) (Info, error) {
+	return c.info(ctx, Create, &Request{Name: name, UUID: uuid, Minor: &minor})
+}
+
 // Find returns the device of that UUID; ok is false when there is none.
 func (c *Client) Find(ctx context.Context, uuid UUID) (info Info, ok bool, err error) {
 	info, err = c.info(ctx, Status, &Request{UUID: uuid})

@@ -93,6 +93,7 @@ type Request struct {
 	Deferred   bool    `json:"deferred,omitempty"`
 	Inactive   bool    `json:"inactive,omitempty"`
 	EventNr    uint32  `json:"eventNr,omitempty"`
+	Minor      *uint32 `json:"minor,omitempty"` // of Create: the number it must have; the kernel's alone have such
 	Sector     Sectors `json:"sector,omitempty"`
 	Text       string  `json:"text,omitempty"`
 }

@@ -2,6 +2,7 @@ package dmcore
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -90,6 +91,17 @@ type Dev string
 // Dev returns a reference by UUID, for tables planned before the device they
 // stand on has a number.
 func (u UUID) Dev() Dev { return Dev("@" + string(u)) }
+
+// Number returns the number of a reference by "major:minor".
+func (d Dev) Number() (n DevNo, ok bool) {
+	major, minor, ok := strings.Cut(string(d), ":")
+	a, err1 := strconv.ParseUint(major, 10, 32)
+	b, err2 := strconv.ParseUint(minor, 10, 32)
+	if !ok || err1 != nil || err2 != nil {
+		return DevNo{}, false
+	}
+	return DevNo{uint32(a), uint32(b)}, true
+}
 
 // UUID returns the UUID of a reference made by [UUID.Dev].
 func (d Dev) UUID() (UUID, bool) {

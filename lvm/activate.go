@@ -28,6 +28,11 @@ type Activation struct {
 	Layer    string // the suffix of the UUID; "" if it has none
 	// Hold has I/O wait over the commit, also if the device stays as it is.
 	Hold bool
+	// Minor is the number that a new device must have; nil: any.
+	Minor     *uint32
+	ReadAhead ReadAhead
+
+	row dmcore.Sectors // the longest row of stripes of the volume
 }
 
 // ActivateOptions say how to map a volume.
@@ -199,14 +204,21 @@ func (m *mapper) add(lv *LV, layer string, t dmcore.Table) {
 		return
 	}
 	m.done[u] = true
-	m.list = append(m.list, Activation{
-		Name:     dmcore.BuildName(m.vg.Name, lv.Name, m.nameLayer(lv, layer)),
-		UUID:     u,
-		Table:    t,
-		ReadOnly: m.readOnly(lv, layer),
-		LV:       lv.Name,
-		Layer:    layer,
-	})
+	a := Activation{
+		Name:      dmcore.BuildName(m.vg.Name, lv.Name, m.nameLayer(lv, layer)),
+		UUID:      u,
+		Table:     t,
+		ReadOnly:  m.readOnly(lv, layer),
+		LV:        lv.Name,
+		Layer:     layer,
+		ReadAhead: lv.ReadAhead,
+		row:       lv.row(),
+	}
+	if layer == "" && lv.Number != nil {
+		minor := uint32(lv.Number.Minor)
+		a.Minor = &minor
+	}
+	m.list = append(m.list, a)
 }
 
 // nameLayer is what a layer adds to a device's name: nothing if it is the

@@ -17,6 +17,8 @@ type edit struct {
 	// still is asked while everything is suspended, just before the commit;
 	// an error calls the change off.
 	still func(context.Context) error
+	// readAhead says that it is to be set of devices that keep their tables, too.
+	readAhead bool
 }
 
 // touch is a unit that a change concerns, named by any of its volumes.
@@ -84,6 +86,9 @@ func (e *Engine) changeLocked(ctx context.Context, groups []string, before map[s
 	if err != nil {
 		return err
 	}
+	if ed.readAhead {
+		plan.loaded = plan.wanted
+	}
 	for _, name := range groups {
 		if after[name].FreeExtents() < before[name].FreeExtents() {
 			if err := devs.held(after[name], before[name]); err != nil {
@@ -135,6 +140,7 @@ func (e *Engine) carryOut(ctx context.Context, devs *devices, plan Plan, c *comm
 	}
 	// What cannot be cleaned up is found again by the next change.
 	err = errors.Join(err, devs.runAll(ctx, plan.Cleanup), e.settle(ctx, devs))
+	devs.setReadAheads(plan.loaded)
 	c.after()
 	return err
 }

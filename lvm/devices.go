@@ -415,7 +415,13 @@ func (d *devices) do(ctx context.Context, s Step) error {
 	dm := d.e.DM
 	switch s.Do {
 	case dmcore.Create:
-		info, err := dm.Create(ctx, s.Name, s.UUID)
+		create := dm.Create
+		if s.Minor != nil {
+			create = func(ctx context.Context, name dmcore.Name, uuid dmcore.UUID) (dmcore.Info, error) {
+				return dm.CreateNumbered(ctx, name, uuid, *s.Minor)
+			}
+		}
+		info, err := create(ctx, s.Name, s.UUID)
 		d.number[s.UUID] = info.Dev
 		return err
 	case dmcore.Load:

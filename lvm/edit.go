@@ -105,6 +105,8 @@ func printLV(s *lvmtext.Section, lv *LV) {
 		s.Set("creation_time", lvmtext.Int(lv.CreationTime.Unix()))
 		s.Set("creation_host", lvmtext.String(lv.CreationHost))
 	}
+	printReadAhead(s, lv.ReadAhead)
+	printNumber(s, lv.Number)
 	s.Set("segment_count", lvmtext.Int(int64(len(lv.Segments))))
 	kept := map[string]bool{}
 	for _, seg := range lv.Segments {

@@ -45,6 +45,9 @@ type Engine struct {
 	// PoolThreshold is the percentage of a thin pool's data at which the kernel is
 	// to raise an event, see [ActivateOptions]; nil: none.
 	PoolThreshold func(vg *VG, pool *LV) int
+	// ReadAheads is told how much to read in advance from devices that got a table.
+	// Nil: that is left as it is.
+	ReadAheads ReadAheads
 	// LockPatience is how long Reconcile waits for a group's lock before it puts
 	// devices in order without it; 0: 5 s. Who knows that no process of ours has
 	// the lock any more waits longer: the one that has is at work.

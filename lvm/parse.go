@@ -208,8 +208,10 @@ func (r *reader) lv(s *lvmtext.Section, extent dmcore.Sectors) *LV {
 		Tags:         r.words("tags", false),
 		CreationHost: r.text("creation_host", false),
 		was:          s.Name(),
+		ReadAhead:    r.readAhead(),
 		allocation:   r.text("allocation_policy", false),
 	}
+	lv.Number = r.deviceNumber(lv.Status)
 	if t := r.number("creation_time", math.MaxInt64, false); t != 0 {
 		lv.CreationTime = time.Unix(int64(t), 0).UTC()
 	}

@@ -28,6 +28,7 @@ type Step struct {
 	SkipLockFS bool         // of Suspend
 	NoFlush    bool         // of Suspend: what is queued, perhaps for want of room, is not waited for
 	Text       string       // of Message
+	Minor      *uint32      // of Create: the number it must have, if not any
 
 	shown string // the table, with names
 	left  bool   // of Resume: what a snapshot leaves behind that is merged
@@ -67,7 +68,12 @@ func (s Step) String() string {
 // committed metadata, finishes it. Where nothing is wanted, Prepare removes the
 // devices, as lvm2 does before it commits a removal, and Undo does not bring
 // them back: the volumes are inactive then.
-type Plan struct{ Prepare, Suspend, Resume, Cleanup []Step }
+type Plan struct {
+	Prepare, Suspend, Resume, Cleanup []Step
+
+	wanted []Activation
+	loaded []Activation // those of them that get a table
+}
 
 // suspended lists the groups of the devices that are going to be suspended.
 func (p Plan) suspended() []ID {
@@ -148,6 +154,7 @@ func PlanDevices(have []Device, want []Activation) (Plan, error) {
 		return Plan{}, err
 	}
 	p.order()
+	p.plan.wanted = want
 	return p.plan, nil
 }
 

@@ -126,7 +126,7 @@ func (p *planner) bring(w Activation) error {
 		if other := p.byName[w.Name]; other != nil {
 			return fmt.Errorf("device %s: is there with the uuid %s: %w", w.Name, other.Info.UUID, ErrExists)
 		}
-		p.prepare(Step{Do: dmcore.Create, Name: w.Name, UUID: w.UUID})
+		p.prepare(Step{Do: dmcore.Create, Name: w.Name, UUID: w.UUID, Minor: w.Minor})
 	} else if load.Name = h.Info.Name; h.Info.Inactive {
 		p.prepare(Step{Do: dmcore.Clear, Name: h.Info.Name, UUID: w.UUID})
 	}
@@ -147,6 +147,7 @@ func (p *planner) bring(w Activation) error {
 		return nil
 	}
 	p.prepare(load)
+	p.plan.loaded = append(p.plan.loaded, w)
 	if fresh && p.below[w.UUID] {
 		// Nothing uses it yet, and what stands on it wants to know its size.
 		p.prepare(Step{Do: dmcore.Resume, Name: load.Name, UUID: w.UUID})

@@ -8,12 +8,16 @@ import (
 
 // Traits are how a new volume is activated.
 type Traits struct {
-	NoAuto bool // not by itself, at boot
+	NoAuto    bool // not by itself, at boot
+	ReadAhead ReadAhead
+	Number    *Number // of its device; nil: any
 }
 
-// adopt gives a new volume its traits.
+// adopt gives a new volume its traits, which it says nothing of yet.
 func (lv *LV) adopt(t Traits) {
 	lv.setFlag(flagNoAuto, t.NoAuto)
+	lv.ReadAhead = t.ReadAhead
+	lv.setNumber(t.Number)
 }
 
 const flagNoAuto = "NOAUTOACTIVATE"

@@ -69,6 +69,8 @@ type LV struct {
 	Tags         []string
 	CreationTime time.Time // zero: not recorded
 	CreationHost string
+	ReadAhead    ReadAhead
+	Number       *Number // of its device, if that is fixed
 	Segments     []*Segment
 
 	was        string // its section in VG.text, "" if it is new

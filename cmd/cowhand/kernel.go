@@ -78,6 +78,7 @@ func (h *host) kernelVolumes() (*lvm.Engine, error) {
 	e.Node = h.node
 	e.Guard = h.guard
 	e.Probed = h.kernel().Probed
+	e.ReadAheads = h.kernel()
 	e.Store.Lists = h.lvm2.lists()
 	return e, nil
 }

@@ -105,7 +105,6 @@ func lvmAbsentColumns() []lvmColumn {
 		blank(lvmOfPV, lvmAbsentOfDevices), blank(lvmOfVG, lvmAbsentOfGroups),
 		[]lvmColumn{
 			lvmLive("lv_active_remotely", "ActRemote", "active remotely", 10, func(*lvmRow) bool { return false }),
-			lvmCount(lvmOfLV, "lv_kernel_read_ahead", "KRahead", 0, same(-1)),
 			lvmCount(lvmOfLV, "raidintegrityblocksize", "IntegBlkSize", 0, same(-1)),
 			lvmCount(lvmOfLV, "writecache_block_size", "WCacheBlkSize", 0, same(-1)),
 			lvmCount(lvmOfSegment, "data_copies", "#Cpy", 0, same(1)),

@@ -161,7 +161,7 @@ func (a *lvmArgs) check() error {
 			}
 		}
 	}
-	for _, flag := range []string{"zero", "wipesignatures", "poll", "setactivationskip", "setautoactivation", "errorwhenfull", "poolmetadataspare"} {
+	for _, flag := range []string{"zero", "wipesignatures", "poll", "setactivationskip", "setautoactivation", "errorwhenfull", "poolmetadataspare", "persistent"} {
 		if _, err := a.yesNo(flag, true); err != nil {
 			return err
 		}
@@ -178,11 +178,8 @@ func (a *lvmArgs) check() error {
 // not ask for it.
 var lvmHarmless = map[string]string{
 	"contiguous":       "n",
-	"persistent":       "n",
 	"alloc":            "normal inherit cling anywhere",
 	"activationmode":   "complete degraded",
-	"minor":            "",
-	"major":            "",
 	"vgmetadatacopies": "unmanaged 0",
 	"metadatatype":     "2 lvm2",
 	"labelsector":      "1",
@@ -224,12 +221,6 @@ func (a *lvmArgs) activation(otherwise bool) (on, auto bool, err error) {
 	default:
 		return false, false, lvmValue("activate", v)
 	}
-}
-
-// traits reads how a new volume is to be activated.
-func (a *lvmArgs) traits() (t lvm.Traits, err error) {
-	auto, err := a.yesNo("setautoactivation", true)
-	return lvm.Traits{NoAuto: !auto}, err
 }
 
 // number reads a count.

@@ -12,8 +12,8 @@ import (
 func lvchange(ctx context.Context, r *lvmRun) error {
 	a := r.args
 	tags := a.has("addtag") || a.has("deltag")
-	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) {
-		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --refresh, --setactivationskip, --setautoactivation, --zero")
+	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) && !a.has("readahead") && !a.has("persistent") {
+		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --persistent, --readahead, --refresh, --setactivationskip, --setautoactivation, --zero")
 	}
 	on, auto, err := a.activation(false)
 	if err != nil {
@@ -58,6 +58,24 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 			}
 			if changesThin(a) {
 				if err := r.changeThin(ctx, e, ref); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
+			if a.has("readahead") {
+				ahead, err := r.readAhead()
+				if err == nil {
+					err = e.SetReadAhead(ctx, ref, ahead)
+				}
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
+			if a.has("persistent") {
+				if err := r.changeNumber(ctx, e, ref); err != nil {
 					errs = append(errs, err)
 					continue
 				}

@@ -149,7 +149,7 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if err != nil {
 		return err
 	}
-	traits, err := r.args.traits()
+	traits, err := r.traits()
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	if err != nil {
 		return err
 	}
-	traits, err := r.args.traits()
+	traits, err := r.traits()
 	if err != nil {
 		return err
 	}

@@ -124,11 +124,29 @@ func (s *sheet) volume(r *lvmRow) {
 	}
 	s.line("Segments", "%d", len(lv.Segments))
 	s.line("Allocation", "inherit")
-	s.line("Read ahead sectors", "auto")
+	s.readAhead(r)
+	if n := lv.Number; n != nil {
+		if n.Major >= 0 {
+			s.line("Persistent major", "%d", n.Major)
+		}
+		s.line("Persistent minor", "%d", n.Minor)
+	}
 	if r.state.Exists && r.state.Info.Dev.Major != kernelOwn {
 		s.line("Block device", "%s", r.state.Info.Dev)
 	}
 	s.blank()
+}
+
+func (s *sheet) readAhead(r *lvmRow) {
+	want := readAheadSectors(r.lv)
+	if r.lv.ReadAhead == lvm.ReadAheadAuto {
+		s.line("Read ahead sectors", "auto")
+	} else {
+		s.line("Read ahead sectors", "%d", want)
+	}
+	if now, ok := r.kernelReadAhead(); ok && (r.lv.ReadAhead == lvm.ReadAheadAuto || now != want) {
+		s.line("- currently set to", "%d", now)
+	}
 }
 
 // thin is what a thin volume, or a pool, belongs to.

@@ -56,9 +56,31 @@ func lvmVolumeColumns() []lvmColumn {
 		}),
 		lvmLive("lv_active_locally", "ActLocal", "active locally", 10, func(r *lvmRow) bool { return r.state.Exists }),
 		lvmLive("lv_active_exclusively", "ActExcl", "active exclusively", 10, func(r *lvmRow) bool { return r.state.Exists }),
-		lvmCount(of, "lv_major", "Maj", 0, func(*lvmRow) int64 { return -1 }),
-		lvmCount(of, "lv_minor", "Min", 0, func(*lvmRow) int64 { return -1 }),
-		{"lv_read_ahead", "Rahead", true, 0, of, func(*lvmRow) lvmCell { return lvmCell{text: "auto", isNum: true} }},
+		lvmCount(of, "lv_major", "Maj", 0, func(r *lvmRow) int64 {
+			if r.lv.Number == nil {
+				return -1
+			}
+			return int64(r.lv.Number.Major)
+		}),
+		lvmCount(of, "lv_minor", "Min", 0, func(r *lvmRow) int64 {
+			if r.lv.Number == nil {
+				return -1
+			}
+			return int64(r.lv.Number.Minor)
+		}),
+		{"lv_read_ahead", "Rahead", true, 0, of, func(r *lvmRow) lvmCell {
+			if r.lv.ReadAhead == lvm.ReadAheadAuto {
+				return lvmCell{text: "auto", isNum: true}
+			}
+			return sizeCell(r, bytesOf(readAheadSectors(r.lv)))
+		}},
+		{"lv_kernel_read_ahead", "KRahead", true, 0, of, func(r *lvmRow) lvmCell {
+			n, ok := r.kernelReadAhead()
+			if !ok {
+				return lvmCell{text: "-1", number: -1, isNum: true}
+			}
+			return sizeCell(r, bytesOf(n))
+		}},
 		lvmLength(of, "lv_size", "LSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Size(r.lv)) }),
 		lvmMetadataSize(),
 		lvmCount(of, "seg_count", "#Seg", 0, func(r *lvmRow) int64 { return int64(len(r.lv.Segments)) }),

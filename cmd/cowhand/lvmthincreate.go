@@ -298,7 +298,7 @@ func (r *lvmRun) thinPoolFlags(w *thinWish) (err error) {
 		return err
 	}
 	w.pool.Tags = a.tags("addtag")
-	w.pool.Traits, err = a.traits()
+	w.pool.Traits, err = r.traits()
 	return err
 }
 
@@ -331,7 +331,7 @@ func (r *lvmRun) thinFlags(w *thinWish) (err error) {
 		return nil
 	}
 	w.thin.ReadOnly = readOnly
-	if w.thin.Traits, err = a.traits(); err != nil {
+	if w.thin.Traits, err = r.traits(); err != nil {
 		return err
 	}
 	if a.has("virtualsize") {

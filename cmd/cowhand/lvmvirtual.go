@@ -33,7 +33,7 @@ func (r *lvmRun) createVirtual(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	traits, err := r.args.traits()
+	traits, err := r.traits()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 const (
 	flagReadOnly       = 1 << 0
 	flagSuspend        = 1 << 1
+	flagPersistentDev  = 1 << 3
 	flagStatusTable    = 1 << 4
 	flagActive         = 1 << 5
 	flagInactive       = 1 << 6

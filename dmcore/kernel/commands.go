@@ -67,7 +67,17 @@ func (c *Control) create(req *dmcore.Request) (*dmcore.Reply, error) {
 		return nil, err
 	}
 	q.name = name
-	return c.simple(q.as(unix.DM_DEV_CREATE, 0))
+	create := q.as(unix.DM_DEV_CREATE, 0)
+	if req.Minor == nil {
+		return c.simple(create)
+	}
+	create.flags |= flagPersistentDev
+	create.dev = unix.Mkdev(0, *req.Minor)
+	r, err := c.simple(create)
+	if err == unix.EBUSY { // drivers/md/dm.c, specific_minor
+		return nil, fmt.Errorf("its name, or minor number %d: %w", *req.Minor, dmcore.ErrExists)
+	}
+	return r, err
 }
 
 // load tells the kernel to wipe its copies: tables of other programs carry keys.

@@ -1,6 +1,10 @@
 package rules
 
-import "testing"
+import (
+	"testing"
+
+	"cowhand/test/vm/inside"
+)
 
 const down = "vgchange -an vg"
 
@@ -28,6 +32,36 @@ func TestRulesFlags(t *testing.T) {
 	w.lvm2("lvcreate", "-y", "-s", "-L", "4M", "-n", "snap", "vg/fixed")
 	w.lvm2("vgchange", "-an", "vg")
 	w.same("lvchange -ay vg/fixed", "", down)
+}
+
+// Device numbers that stay, and how much is read in advance.
+func TestRulesNumbers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	w := start(t, 2, "one")
+	w.remove(down)
+	const back = "lvremove -y vg/new"
+	w.same("lvcreate -y --minor 2345 -L 4M -n new vg", "", back)
+	w.same("lvcreate -y -My --minor 2345 --major 99 -L 4M -n new vg", "Ignoring supplied major number 99", back)
+	w.same("lvcreate -y -i 2 -I 1M -L 8M -n new vg", "", back)
+	for _, refused := range []string{"-My --major 9", "-Mn --minor 9", "--minor 9999999", "-Mn --major 9"} {
+		w.same("lvcreate -y "+refused+" -L 4M -n new vg", "")
+	}
+	w.same("lvchange -y -My --minor 300 vg/one", "", "lvchange -Mn vg/one")
+	w.same("lvchange -Mn vg/one", "not fixed")
+	w.lvm2("lvchange", "-ay", "vg/one")
+	w.same("lvchange -y -My --minor 300 vg/one", "", "lvchange -Mn vg/one")
+	w.same("lvchange -r 100 vg/one", "Overriding readahead to 96 sectors", "lvchange -r auto vg/one")
+	w.same("lvchange -r auto vg/one", "already auto")
+	w.lvm2("lvcreate", "-y", "-i", "2", "-I", "1M", "-r", "2M", "-L", "8M", "-n", "striped", "vg")
+	w.lvm2("lvcreate", "-y", "-i", "2", "-I", "1M", "--minor", "2346", "-L", "8M", "-n", "auto", "vg")
+	for _, by := range [][]string{{"vgchange"}, {inside.Cowhand, "lvm", "vgchange"}} {
+		w.lvm2(append(by, "-an", "vg")...)
+		w.lvm2(append(by, "-ay", "vg")...)
+		w.reports("lvs -o name,lv_major,lv_minor,lv_kernel_minor,lv_fixed_minor,lv_read_ahead,lv_kernel_read_ahead vg")
+		w.reports("lvdisplay vg")
+	}
 }
 
 // volume_list and its like.

@@ -23,6 +23,10 @@ func TestTwinThick(t *testing.T) {
 		"lvrename VG s1 s3",
 		"lvchange -an VG/plain",
 		"lvremove -y VG/plain",
+		"lvcreate -y -r 64k -L 8M -n ahead VG",
+		"lvcreate -y -s -L 8M -r none -n behind VG/ahead",
+		"lvchange -r 1M VG/ahead",
+		"lvchange -r auto VG/ahead",
 		"lvconvert --merge -i 1 VG/s3",
 	} {
 		for _, g := range []group{theirs, ours} {
