@@ -178,18 +178,20 @@ func (s *space) linear(n Extents) ([]Run, error) {
 	}
 	var taken []Run
 	for n > 0 {
-		i := s.largest(func(Run) bool { return true })
+		i := s.largest(n, func(Run) bool { return true })
 		r := s.cut(i, min(n, s.runs[i].Count))
 		taken, n = append(taken, r), n-r.Count
 	}
 	return taken, nil
 }
 
-// largest is the first of the largest runs that ok admits, -1 if there is none.
-func (s *space) largest(ok func(Run) bool) int {
+// largest is the first of the largest runs that ok admits, -1 if there is none. What
+// is larger than need be is not better for that (lvm2 2.03.16,
+// lib/metadata/lv_manip.c, _calc_required_extents and _comp_area).
+func (s *space) largest(need Extents, ok func(Run) bool) int {
 	best := -1
 	for i, r := range s.runs {
-		if ok(r) && (best < 0 || r.Count > s.runs[best].Count) {
+		if ok(r) && (best < 0 || min(r.Count, need) > min(s.runs[best].Count, need)) {
 			best = i
 		}
 	}
@@ -204,7 +206,7 @@ func (s *space) striped(stripes int, each Extents) ([][]Run, error) {
 		var picked []Run
 		used := map[string]bool{}
 		for range stripes {
-			i := s.largest(func(r Run) bool { return !used[r.PV] })
+			i := s.largest(each, func(r Run) bool { return !used[r.PV] })
 			if i < 0 {
 				return nil, fmt.Errorf("not enough free extents (need %d on each of %d physical volumes, have them on %d): %w",
 					each, stripes, len(picked), ErrNoSpace)

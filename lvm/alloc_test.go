@@ -50,8 +50,8 @@ func TestAllocation(t *testing.T) {
 		{"no such volume", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 3}, PVs: []string{"pv7"}}}, "", ErrNotFound},
 		{"not allocatable", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 3}, PVs: []string{"pv2"}}}, "", ErrInvalid},
 		{"missing", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 3}, PVs: []string{"pv3"}}}, "", ErrMissingPV},
-		{"striped", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 9}}, Stripes: 2}, "0+10 pv1:0,pv0:4", nil},
-		{"striped in rows", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 20}}, Stripes: 2}, "0+12 pv1:0,pv0:4 | 12+8 pv1:6,pv0:14", nil},
+		{"striped", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 9}}, Stripes: 2}, "0+10 pv0:4,pv1:0", nil},
+		{"striped in rows", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 20}}, Stripes: 2}, "0+12 pv1:0,pv0:4 | 12+8 pv0:14,pv1:6", nil},
 		{"too many stripes", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 3}}, Stripes: 3}, "", ErrNoSpace},
 		{"stripe size", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 2}}, Stripes: 2, StripeSize: 100}, "", ErrInvalid},
 	} {
@@ -84,7 +84,7 @@ func TestExtend(t *testing.T) {
 	add(t, vg, "b", 4)
 	_, err := vg.AddStriped(StripedSpec{LinearSpec: LinearSpec{Name: "w", Size: Size{Count: 4}, PVs: []string{"pv0", "pv1"}}, Stripes: 2})
 	must(t, err)
-	if got, want := layout(vg.LV("w")), "0+4 pv1:0,pv0:8"; got != want {
+	if got, want := layout(vg.LV("w")), "0+4 pv0:8,pv1:0"; got != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	for _, tt := range []struct {
@@ -98,8 +98,8 @@ func TestExtend(t *testing.T) {
 	}{
 		{"elsewhere", "a", 6, nil, "0+4 pv0:0 | 4+2 pv0:10", "", nil},
 		{"where told", "a", 6, []string{"pv1"}, "0+4 pv0:0 | 4+2 pv1:2", "", nil},
-		{"striped, next to its end", "w", 8, nil, "0+8 pv1:0,pv0:8", "", nil},
-		{"striped by odd", "w", 7, nil, "0+8 pv1:0,pv0:8", "rounding up 12 MiB to 16 MiB", nil},
+		{"striped, next to its end", "w", 8, nil, "0+8 pv0:8,pv1:0", "", nil},
+		{"striped by odd", "w", 7, nil, "0+8 pv0:8,pv1:0", "rounding up 12 MiB to 16 MiB", nil},
 		{"same", "a", 4, nil, "", "", ErrInvalid},
 		{"smaller", "a", 3, nil, "", "", ErrInvalid},
 		{"too large", "a", 100, nil, "", "", ErrNoSpace},

@@ -84,9 +84,7 @@ func (vg *VG) attr(links *links, lv *LV, st LVState) string {
 	if lv.Writable() && !thinOrigin {
 		a[1] = 'w'
 	}
-	if a[2] = 'i'; lv.allocation != "" && lv.allocation != "inherit" {
-		a[2] = lv.allocation[0]
-	}
+	a[2] = policyLetter(lv.Policy())
 	if slices.Contains(lv.Status, "LOCKED") {
 		a[2] = strings.ToUpper(string(a[2]))[0]
 	}

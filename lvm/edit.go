@@ -25,6 +25,7 @@ func (vg *VG) printGroup(s *lvmtext.Section) {
 	s.Set("extent_size", lvmtext.Int(int64(vg.ExtentSize)))
 	s.Set("max_lv", lvmtext.Int(int64(vg.MaxLV)))
 	s.Set("max_pv", lvmtext.Int(int64(vg.MaxPV)))
+	printGroupPolicy(s, vg.allocation)
 	if isNew {
 		s.Set("metadata_copies", lvmtext.Int(0))
 	}
@@ -105,6 +106,7 @@ func printLV(s *lvmtext.Section, lv *LV) {
 		s.Set("creation_time", lvmtext.Int(lv.CreationTime.Unix()))
 		s.Set("creation_host", lvmtext.String(lv.CreationHost))
 	}
+	printPolicy(s, lv.allocation)
 	printReadAhead(s, lv.ReadAhead)
 	printNumber(s, lv.Number)
 	s.Set("segment_count", lvmtext.Int(int64(len(lv.Segments))))

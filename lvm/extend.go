@@ -66,6 +66,7 @@ func (vg *VG) extend(lv *LV, to Extents, pvs []string) ([]string, error) {
 // lengthen gives a volume that lies on physical volumes more extents, next to its
 // end if there are some.
 func (vg *VG) lengthen(lv *LV, need Extents, free *space, notes []string) ([]string, error) {
+	free = vg.roomFor(lv, free)
 	have, last := lv.Extents(), lv.Segments[len(lv.Segments)-1]
 	if len(last.Stripes) > 1 {
 		return vg.extendStriped(lv, last, need, free, notes)
@@ -83,6 +84,9 @@ func (vg *VG) lengthen(lv *LV, need Extents, free *space, notes []string) ([]str
 			return nil, err
 		}
 		runs = append(runs, more...)
+		if err := vg.contiguous(lv, 1+len(runs)); err != nil {
+			return nil, err
+		}
 	}
 	lv.grow(segments(have, runs))
 	return notes, nil
@@ -109,7 +113,10 @@ func (vg *VG) extendStriped(lv *LV, last *Segment, need Extents, free *space, no
 	rows := [][]Run{row}
 	if row == nil {
 		var err error
-		if rows, err = free.striped(int(stripes), each); err != nil {
+		if rows, err = free.striped(int(stripes), each); err == nil {
+			err = vg.contiguous(lv, 1+len(rows))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

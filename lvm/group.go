@@ -20,7 +20,8 @@ type VGSpec struct {
 	Tags       []string
 	MaxLV      int
 	MaxPV      int
-	NoAuto     bool // its volumes are not activated by themselves, at boot
+	Policy     string // how its volumes take extents, unless they say so themselves; "": normal
+	NoAuto     bool   // its volumes are not activated by themselves, at boot
 }
 
 const defaultExtentSize dmcore.Sectors = 4 << 20 / dmcore.SectorSize
@@ -35,7 +36,7 @@ func (s *Store) CreateVG(ctx context.Context, spec VGSpec) (*VG, error) {
 	vg := &VG{
 		Name: spec.Name, ID: spec.ID, ExtentSize: cmp.Or(spec.ExtentSize, defaultExtentSize),
 		Status: []string{"RESIZEABLE", statusRead, statusWrite}, Tags: slices.Sorted(slices.Values(spec.Tags)),
-		SystemID: spec.SystemID, MaxLV: spec.MaxLV, MaxPV: spec.MaxPV,
+		SystemID: spec.SystemID, MaxLV: spec.MaxLV, MaxPV: spec.MaxPV, allocation: spec.Policy,
 	}
 	if spec.NoAuto {
 		vg.Flags = []string{flagNoAuto}

@@ -150,6 +150,7 @@ func (r *reader) group(s *lvmtext.Section) *VG {
 		LockType:   r.text("lock_type", false),
 		MaxLV:      int(r.number("max_lv", math.MaxInt32, true)),
 		MaxPV:      int(r.number("max_pv", math.MaxInt32, true)),
+		allocation: r.text("allocation_policy", false),
 		was:        s.Name(),
 	}
 	if vg.ExtentSize == 0 {

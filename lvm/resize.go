@@ -15,6 +15,7 @@ type ExtendRequest struct {
 	Metadata     Size
 	MoreMetadata bool
 	PVs          []string // where to allocate, by name (pv0); none: anywhere
+	Policy       string   // how, this time; "": as the volume says
 }
 
 // Extended tells what became of a volume.
@@ -47,10 +48,15 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 		if r.More {
 			n += x.Was
 		}
+		own := lv.allocation
+		if r.Policy != "" {
+			lv.allocation = r.Policy
+		}
 		notes, err := vg.ExtendLV(ref.LV, n, r.PVs...)
 		if err != nil {
 			return edit{}, err
 		}
+		lv.allocation = own
 		x.Notes = append(x.Notes, notes...)
 		if note != "" {
 			x.Notes = append([]string{note}, x.Notes...)

@@ -94,7 +94,7 @@ func (vg *VG) newCOW(spec SnapshotSpec, names map[string]bool, links *links, fre
 	lv.setStatus(statusWrite, !spec.ReadOnly)
 	lv.adopt(spec.Traits)
 	lv.Segments = segments(0, runs)
-	return lv, nil
+	return lv, vg.contiguous(lv, len(runs))
 }
 
 // newHelper makes "snapshotN". It bears VISIBLE, which its COW volume does not.

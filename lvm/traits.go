@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// Traits are how a new volume is activated.
+// Traits are what any new volume may be like.
 type Traits struct {
 	NoAuto    bool // not by itself, at boot
 	ReadAhead ReadAhead
 	Number    *Number // of its device; nil: any
+	Policy    string  // where its extents may be; "": as the group says
 }
 
 // adopt gives a new volume its traits, which it says nothing of yet.
@@ -18,6 +19,7 @@ func (lv *LV) adopt(t Traits) {
 	lv.setFlag(flagNoAuto, t.NoAuto)
 	lv.ReadAhead = t.ReadAhead
 	lv.setNumber(t.Number)
+	lv.allocation = t.Policy
 }
 
 const flagNoAuto = "NOAUTOACTIVATE"

@@ -39,6 +39,7 @@ type VG struct {
 	was        string           // the section of text that is this group
 	file       bool             // text is of the flavour of backup files
 	historical []string         // names of removed volumes that lvm2 remembers
+	allocation string           // allocation_policy, "" for normal
 	lists      *Lists           // of the host that loaded it; nil: none
 	abroad     bool             // the system ID is not the host's own
 }

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -71,7 +72,7 @@ func (vg *VG) newVolume(spec StripedSpec) (*LV, error) {
 	if spec.Stripes <= 1 {
 		runs, err := free.linear(n)
 		lv.Segments = segments(0, runs)
-		return lv, err
+		return lv, cmp.Or(err, vg.contiguous(lv, len(runs)))
 	}
 	size := spec.StripeSize
 	if size == 0 {
@@ -83,7 +84,7 @@ func (vg *VG) newVolume(spec StripedSpec) (*LV, error) {
 	stripes := Extents(spec.Stripes)
 	rows, err := free.striped(spec.Stripes, (n+stripes-1)/stripes)
 	lv.Segments = stripedSegments(0, size, rows)
-	return lv, err
+	return lv, cmp.Or(err, vg.contiguous(lv, len(rows)))
 }
 
 // Remove removes snapshots, plain volumes, thin volumes and thin pools. An origin

@@ -177,8 +177,6 @@ func (a *lvmArgs) check() error {
 // lvmHarmless are flags for what cannot be done here, and the values that do
 // not ask for it.
 var lvmHarmless = map[string]string{
-	"contiguous":       "n",
-	"alloc":            "normal inherit cling anywhere",
 	"activationmode":   "complete degraded",
 	"vgmetadatacopies": "unmanaged 0",
 	"metadatatype":     "2 lvm2",

@@ -12,8 +12,8 @@ import (
 func lvchange(ctx context.Context, r *lvmRun) error {
 	a := r.args
 	tags := a.has("addtag") || a.has("deltag")
-	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) && !a.has("readahead") && !a.has("persistent") {
-		return usagef("need one or more of: --activate, --addtag, --deltag, --discards, --errorwhenfull, --permission, --persistent, --readahead, --refresh, --setactivationskip, --setautoactivation, --zero")
+	if !a.has("activate") && !tags && !a.has("permission") && !a.has("refresh") && !changesThin(a) && !a.has("readahead") && !a.has("persistent") && !a.has("contiguous") && !a.has("alloc") {
+		return usagef("need one or more of: --activate, --addtag, --alloc, --contiguous, --deltag, --discards, --errorwhenfull, --permission, --persistent, --readahead, --refresh, --setactivationskip, --setautoactivation, --zero")
 	}
 	on, auto, err := a.activation(false)
 	if err != nil {
@@ -67,6 +67,17 @@ func lvchange(ctx context.Context, r *lvmRun) error {
 				ahead, err := r.readAhead()
 				if err == nil {
 					err = e.SetReadAhead(ctx, ref, ahead)
+				}
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				changed = true
+			}
+			if a.has("contiguous") || a.has("alloc") {
+				policy, err := r.policy()
+				if err == nil {
+					err = e.SetPolicy(ctx, ref, orString(policy, "inherit"))
 				}
 				if err != nil {
 					errs = append(errs, err)

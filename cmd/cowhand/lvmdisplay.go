@@ -123,7 +123,7 @@ func (s *sheet) volume(r *lvmRow) {
 		s.line("Snapshot chunk size", "%s", lvmHuman(snap.ChunkSize))
 	}
 	s.line("Segments", "%d", len(lv.Segments))
-	s.line("Allocation", "inherit")
+	s.line("Allocation", "%s", lv.Policy())
 	s.readAhead(r)
 	if n := lv.Number; n != nil {
 		if n.Major >= 0 {

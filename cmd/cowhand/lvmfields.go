@@ -40,7 +40,7 @@ func lvmVolumeColumns() []lvmColumn {
 			return r.group.merging(r.lv.Name) || s != nil && s.Merging
 		}),
 		lvmFlag(of, "lv_converting", "Converting", "converting", 0, func(*lvmRow) bool { return false }),
-		lvmText(of, "lv_allocation_policy", "AllocPol", 10, func(*lvmRow) string { return "inherit" }),
+		lvmText(of, "lv_allocation_policy", "AllocPol", 10, func(r *lvmRow) string { return r.lv.Policy() }),
 		lvmFlag(of, "lv_allocation_locked", "AllocLock", "allocation locked", 10, func(r *lvmRow) bool { return slices.Contains(r.lv.Status, "LOCKED") }),
 		lvmFlag(of, "lv_fixed_minor", "FixMin", "fixed minor", 10, func(r *lvmRow) bool { return slices.Contains(r.lv.Status, "FIXED_MINOR") }),
 		lvmFlag(of, "lv_skip_activation", "SkipAct", "skip activation", 15, func(r *lvmRow) bool { return slices.Contains(r.lv.Flags, "ACTIVATION_SKIP") }),

@@ -25,7 +25,7 @@ func lvmGroupColumns() []lvmColumn {
 		lvmFlag(of, "vg_extendable", "Extendable", "extendable", 0, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "RESIZEABLE") }),
 		lvmFlag(of, "vg_exported", "Exported", "exported", 10, func(r *lvmRow) bool { return r.group.Exported() }),
 		lvmFlag(of, "vg_partial", "Partial", "partial", 10, func(r *lvmRow) bool { return r.group.partial() }),
-		lvmText(of, "vg_allocation_policy", "AllocPol", 10, func(r *lvmRow) string { return "normal" }),
+		lvmText(of, "vg_allocation_policy", "AllocPol", 10, func(r *lvmRow) string { return r.group.Policy() }),
 		lvmFlag(of, "vg_clustered", "Clustered", "clustered", 10, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "CLUSTERED") }),
 		lvmFlag(of, "vg_shared", "Shared", "shared", 7, func(r *lvmRow) bool { return slices.Contains(r.group.Status, "SHARED") }),
 		lvmLength(of, "vg_size", "VSize", func(r *lvmRow) uint64 { return bytesOf(r.group.Sectors(r.group.TotalExtents())) }),
@@ -100,6 +100,7 @@ func wholeSectors(n int64) uint64 { return uint64(max(n, 0)) &^ (dmcore.SectorSi
 // vg_attr_dup).
 func vgAttr(g *lvmGroup) string {
 	a := []byte("r---n-")
+	a[4] = g.PolicyLetter()
 	if g.Writable() {
 		a[0] = 'w'
 	}

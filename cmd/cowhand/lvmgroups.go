@@ -63,6 +63,12 @@ func vgcreate(ctx context.Context, r *lvmRun) error {
 		return err
 	}
 	spec.NoAuto = !auto
+	if spec.Policy, err = r.policy(); err == nil && spec.Policy == "inherit" {
+		err = lvmValue("alloc", spec.Policy)
+	}
+	if err != nil {
+		return err
+	}
 	if r.args.has("shared") || r.args.get("clustered") == "y" {
 		return fmt.Errorf("%s: shared groups: %w", name, errors.ErrUnsupported)
 	}

@@ -100,12 +100,26 @@ func (r *lvmRun) readAhead() (lvm.ReadAhead, error) {
 	}
 }
 
+// policy reads -C and --alloc.
+func (r *lvmRun) policy() (string, error) {
+	contiguous, err := r.args.yesNo("contiguous", false)
+	if err != nil || contiguous {
+		return "contiguous", err
+	}
+	policy := r.args.get("alloc")
+	if policy != "" && lvm.CheckPolicy(policy) != nil {
+		return "", lvmValue("alloc", policy)
+	}
+	return policy, nil
+}
+
 // traits reads how a new volume is to be activated.
 func (r *lvmRun) traits() (t lvm.Traits, err error) {
 	auto, err1 := r.args.yesNo("setautoactivation", true)
 	ahead, err2 := r.readAhead()
 	number, err3 := r.deviceNumber()
-	return lvm.Traits{NoAuto: !auto, ReadAhead: ahead, Number: number}, errors.Join(err1, err2, err3)
+	policy, err4 := r.policy()
+	return lvm.Traits{NoAuto: !auto, ReadAhead: ahead, Number: number, Policy: policy}, errors.Join(err1, err2, err3, err4)
 }
 
 func readAheadSectors(lv *lvm.LV) dmcore.Sectors { return dmcore.Sectors(max(lv.ReadAhead, 0)) }

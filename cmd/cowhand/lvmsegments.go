@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"cowhand/lvm"
 )
 
@@ -167,6 +169,8 @@ func lvmDeviceColumns() []lvmColumn {
 			}
 			return r.dev.Path
 		}),
+		left(lvmCount(of, "pv_major", "Maj", 0, func(r *lvmRow) int64 { major, _ := deviceNumber(r.dev); return major })),
+		left(lvmCount(of, "pv_minor", "Min", 0, func(r *lvmRow) int64 { _, minor := deviceNumber(r.dev); return minor })),
 		lvmWide(9, of, "pv_mda_free", "PMdaFree", bytes(func(d *lvm.Volume) int64 { return d.AreaFree })),
 		lvmWide(9, of, "pv_mda_size", "PMdaSize", bytes(func(d *lvm.Volume) int64 { return d.AreaSize })),
 		lvmCount(of, "pv_ext_vsn", "PExtVsn", 0, func(*lvmRow) int64 { return 2 }),
@@ -191,6 +195,21 @@ func lvmDeviceColumns() []lvmColumn {
 		lvmFlag(of, "pv_in_use", "PInUse", "used", 0, func(r *lvmRow) bool { return inGroup(r) || r.dev != nil && r.dev.Used }),
 		lvmFlag(of, "pv_duplicate", "Duplicate", "duplicate", 0, func(*lvmRow) bool { return false }),
 	}, func(r *lvmRow) bool { return r.pv != nil })
+}
+
+// left has numbers stand to the left.
+func left(c lvmColumn) lvmColumn {
+	c.right = false
+	return c
+}
+
+// deviceNumber is that of a physical volume; an image file has none.
+func deviceNumber(dev *lvm.Volume) (major, minor int64) {
+	var st unix.Stat_t
+	if dev == nil || unix.Stat(dev.Path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return -1, -1
+	}
+	return int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 }
 
 // pvAttr is the three characters of pv_attr (lvm2 2.03.16, lib/metadata/pv.c,

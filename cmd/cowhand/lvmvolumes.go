@@ -19,8 +19,8 @@ func lvmVolumeVerbs() []lvmVerb {
 			type: mirrors|m: thin|T thinpool: virtualsize|V: virtualoriginsize: poolmetadatasize: poolmetadataspare: discards: errorwhenfull: cache|H setautoactivation: nosync`, lvcreate},
 		{"lvremove", "remove volumes", "VG|VG/LV|@TAG...", "noudevsync nohistory select|S:", lvremove},
 		{"lvchange", "activate or deactivate volumes, change tags, permission, or what a thin pool does",
-			"-a y|n [-K] VG|VG/LV|@TAG...\n--addtag|--deltag TAG VG/LV...\n-p r|rw VG/LV...\n-k|--setautoactivation y|n VG/LV...\n--discards passdown|nopassdown|ignore VG/POOL...\n-Z|--errorwhenfull y|n VG/POOL...\n-r auto|none|SIZE VG/LV...\n-M y --minor N|-M n VG/LV...\n--refresh VG/LV...",
-			"activate|a: addtag: deltag: permission|p: readahead|r: persistent|M: minor: major|j: refresh discards: zero|Z: errorwhenfull: setactivationskip|k: setautoactivation: ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
+			"-a y|n [-K] VG|VG/LV|@TAG...\n--addtag|--deltag TAG VG/LV...\n-p r|rw VG/LV...\n-k|--setautoactivation y|n VG/LV...\n--discards passdown|nopassdown|ignore VG/POOL...\n-Z|--errorwhenfull y|n VG/POOL...\n-r auto|none|SIZE VG/LV...\n-M y --minor N|-M n VG/LV...\n-C y|n|--alloc POLICY VG/LV...\n--refresh VG/LV...",
+			"activate|a: addtag: deltag: permission|p: readahead|r: persistent|M: minor: major|j: contiguous|C: alloc: refresh discards: zero|Z: errorwhenfull: setactivationskip|k: setautoactivation: ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
 		{"lvrename", "give a volume another name", "VG OLD NEW\nVG/OLD NEW", "", lvrename},
 		{"lvextend", "make a volume, or the store of a snapshot, longer", "-L [+]SIZE|-l [+]EXTENTS|N%FREE VG/LV [PATH...]\n--poolmetadatasize [+]SIZE VG/POOL [PATH...]",
 			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r use-policies", lvextend},
@@ -107,6 +107,9 @@ func lvextend(ctx context.Context, r *lvmRun) error {
 		return err
 	}
 	request.PVs = pvs
+	if request.Policy, err = r.policy(); err != nil {
+		return err
+	}
 	x, err := e.Extend(ctx, ref, request)
 	if err != nil {
 		return err
