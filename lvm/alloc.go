@@ -167,14 +167,21 @@ func (s *space) after(pv string, start, n Extents) (Run, bool) {
 	return Run{}, false
 }
 
-// linear takes n extents: the first run that holds them all or, if there is
-// none, the largest runs, so that a volume has few pieces.
+// linear takes n extents: a run that holds them all, on the first physical volume
+// that has one the smallest, as lvm2 does, or, if there is none, the largest runs, so
+// that a volume has few pieces.
 func (s *space) linear(n Extents) ([]Run, error) {
 	if free := count(s.runs); free < n {
 		return nil, noSpace(n, free)
 	}
-	if i := slices.IndexFunc(s.runs, func(r Run) bool { return r.Count >= n }); i >= 0 {
-		return []Run{s.cut(i, n)}, nil
+	fits := -1
+	for i, r := range s.runs {
+		if r.Count >= n && (fits < 0 || r.PV == s.runs[fits].PV && r.Count < s.runs[fits].Count) {
+			fits = i
+		}
+	}
+	if fits >= 0 {
+		return []Run{s.cut(fits, n)}, nil
 	}
 	var taken []Run
 	for n > 0 {

@@ -41,6 +41,7 @@ func TestAllocation(t *testing.T) {
 		err  error
 	}{
 		{"first run that holds it", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 6}}}, "0+6 pv0:4", nil},
+		{"the smallest run on the first disk that has one", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 4}, PVs: []string{"pv0:4-9", "pv0:14-18", "pv1"}}}, "0+4 pv0:14", nil},
 		{"contiguous before spread", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 7}}}, "0+7 pv1:0", nil},
 		{"largest runs when spread", StripedSpec{LinearSpec: LinearSpec{Size: Size{Count: 27}}}, "0+20 pv1:0 | 20+6 pv0:4 | 26+1 pv0:14", nil},
 		{"all", StripedSpec{LinearSpec: LinearSpec{Size: Size{Percent: 100, Of: OfFree}}}, "0+20 pv1:0 | 20+6 pv0:4 | 26+6 pv0:14", nil},
