@@ -23,6 +23,7 @@ type Store struct {
 
 	SystemIDs []string         // this host's first, then others whose groups it may use; a group with no ID is everybody's
 	Lists     Lists            // which volumes this host may activate
+	Pools     PoolSettings     // how thin pools are made
 	Command   string           // who writes, for the text's description; "": cowhand
 	Host      string           // name of this host
 	System    string           // uname, noted beside it
@@ -131,7 +132,7 @@ func (e *special) Unwrap() error { return e.kind }
 // present returns the group as it is on this host, with what the host may do.
 func (s *Store) present(g *group) *VG {
 	vg := g.present()
-	vg.lists = &s.Lists
+	vg.lists, vg.settings = &s.Lists, s.Pools
 	vg.abroad = vg.SystemID != "" && len(s.SystemIDs) > 0 && vg.SystemID != s.SystemIDs[0]
 	return vg
 }

@@ -17,7 +17,8 @@ type ThinPool struct {
 	TransactionID  uint64 // counts changes; the kernel has its own count, see PendingThin
 	Discards       string // DiscardsPassdown…
 	Zero           bool   // new blocks are zeroed
-	Crop           bool   // of Metadata only what the kernel can use is mapped
+	Crop           bool   // of Metadata only what older versions of lvm2 map is mapped
+	Whole          bool   // it is said that it is not cropped
 	Messages       []ThinMessage
 }
 
@@ -156,6 +157,8 @@ func (r *reader) thinPool(s *lvmtext.Section, seg *Segment) {
 		Zero:          r.number("zero_new_blocks", math.MaxUint32, false) != 0,
 		Crop:          r.number("crop_metadata", math.MaxUint32, false) != 0,
 	}
+	_, said := s.Get("crop_metadata")
+	p.Whole = said && !p.Crop
 	if p.Discards == "" {
 		p.Discards = DiscardsIgnore
 	}
@@ -204,7 +207,7 @@ func printThinPool(s *lvmtext.Section, seg *Segment) {
 		s.Set("discards", lvmtext.String(p.Discards))
 	}
 	setFlag(s, "zero_new_blocks", p.Zero)
-	if _, ok := s.Get("crop_metadata"); ok || p.Crop {
+	if p.Crop || p.Whole {
 		s.Set("crop_metadata", lvmtext.Int(one(p.Crop)))
 	}
 	if slices.Equal((&reader{}).thinMessages(s), p.Messages) {

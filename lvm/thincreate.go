@@ -28,8 +28,8 @@ func (e *Engine) CreateThinPool(ctx context.Context, vg string, spec ThinPoolSpe
 		if spare := g.spareLV(); spare != nil && !had {
 			blanks = append(blanks, spare)
 		}
-		for _, lv := range blanks { // all of it, as with lvm2's allocation/zero_metadata
-			ed.fresh = append(ed.fresh, blank{Ref: Ref{vg, lv.Name}, length: g.Size(lv), part: true})
+		for _, lv := range blanks {
+			ed.fresh = append(ed.fresh, blank{Ref: Ref{vg, lv.Name}, length: g.settings.blank(g.Size(lv)), part: true})
 		}
 		return ed, nil
 	})

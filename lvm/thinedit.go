@@ -202,6 +202,9 @@ func (vg *VG) extendThin(lv *LV, to Extents, pvs []string) (notes []string, err 
 		if s := vg.links().thin.merge[lv.Name]; s != nil {
 			return nil, fmt.Errorf("thin snapshot %s waits to be merged into it: %w", s.Name, ErrMerging)
 		}
+		if ext := vg.LV(seg.Thin.ExternalOrigin); ext != nil && vg.settings.WholeExternal && to > ext.Extents() {
+			return nil, fmt.Errorf("longer than its external origin %s, which is not possible here: %w", ext.Name, ErrUnsupported)
+		}
 		seg.Count = to
 		return nil, nil
 	}
@@ -211,7 +214,7 @@ func (vg *VG) extendThin(lv *LV, to Extents, pvs []string) (notes []string, err 
 		return nil, err
 	}
 	next.LV(lv.Name).Segments[0].Count = data.Extents()
-	if most := maxThinPoolMetadata * seg.ChunkSize * (dmcore.SectorSize / bytesPerBlock); vg.Size(data) > most {
+	if most := vg.settings.maxMetadata() * seg.ChunkSize * (dmcore.SectorSize / bytesPerBlock); vg.Size(data) > most {
 		return nil, fmt.Errorf("chunks of %s cannot address more than %s of data: %w", HumanSize(seg.ChunkSize), HumanSize(most), ErrInvalid)
 	}
 	need := min(vg.whole(thinMetadata(vg.Size(data), seg.ChunkSize)), vg.largestThinMetadata())
@@ -264,6 +267,7 @@ func (vg *VG) lengthenMetadata(pool string, to Extents, pvs []string) (notes []s
 	}
 	notes = append(notes, fmt.Sprintf("size of logical volume %s/%s changed from %s (%d extents) to %s (%d extents)", vg.Name, meta.Name,
 		HumanSize(vg.Sectors(have)), have, HumanSize(vg.Sectors(to)), to))
+	vg.setCrop(vg.LV(pool))
 	spare := vg.spareLV()
 	if spare == nil || len(pvs) > 0 {
 		return notes, nil

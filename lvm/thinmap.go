@@ -7,9 +7,9 @@ import (
 	"cowhand/dmcore"
 )
 
-// maxThinMetadata is how much of a pool's metadata the kernel can use, as lvm2
-// reckons it where crop_metadata is set (device_mapper/all.h,
-// DM_THIN_MAX_METADATA_SIZE).
+// maxThinMetadata is how much of a pool's metadata is mapped where crop_metadata is
+// set (device_mapper/all.h, DM_THIN_MAX_METADATA_SIZE); the kernel could use
+// maxThinPoolMetadata.
 const maxThinMetadata dmcore.Sectors = 255*(1<<14)*8 - 256*1024
 
 // own is the layer of the device that stands for a volume.

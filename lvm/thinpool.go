@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -120,6 +121,7 @@ func (vg *VG) addThinPool(spec ThinPoolSpec) (*LV, []string, error) {
 		ThinPool: &ThinPool{Metadata: meta.Name, Data: data.Name, Discards: spec.Discards, Zero: !spec.NoZero},
 	}}
 	vg.LVs = append(slices.Clip(vg.LVs), pool, meta, data)
+	vg.setCrop(pool)
 	return pool, notes, nil
 }
 
@@ -162,8 +164,8 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 			g.chunk, metadata = g.chunk*2, metadata/2
 		}
 	default:
-		if metadata = thinMetadata(data, g.chunk); metadata > maxThinPoolMetadata {
-			notes = append(notes, fmt.Sprintf("chunk size is too small for the pool, the suggested minimum is %s", HumanSize(thinChunkFor(data, maxThinPoolMetadata))))
+		if metadata = thinMetadata(data, g.chunk); metadata > vg.settings.maxMetadata() {
+			notes = append(notes, fmt.Sprintf("chunk size is too small for the pool, the suggested minimum is %s", HumanSize(thinChunkFor(data, vg.settings.maxMetadata()))))
 		}
 	}
 	if err := CheckThinChunk(g.chunk); err != nil {
@@ -182,7 +184,7 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 		}
 		g.metadata = least
 	}
-	most := maxThinPoolMetadata * g.chunk * (dmcore.SectorSize / bytesPerBlock)
+	most := vg.settings.maxMetadata() * g.chunk * (dmcore.SectorSize / bytesPerBlock)
 	if most/vg.ExtentSize < dmcore.Sectors(g.data) {
 		return g, nil, fmt.Errorf("chunks of %s cannot address more than %s of data: %w", HumanSize(g.chunk), HumanSize(most), ErrInvalid)
 	}
@@ -219,10 +221,8 @@ func thinChunkFor(data, metadata dmcore.Sectors) dmcore.Sectors {
 	return min(max(chunk, dmcore.MinThinBlock), dmcore.MaxThinBlock)
 }
 
-// largestThinMetadata is the most extents that a pool's metadata has a use for,
-// without the flag for pools that crop it, which older versions of lvm2 do not
-// read.
-func (vg *VG) largestThinMetadata() Extents { return Extents(maxThinMetadata / vg.ExtentSize) }
+// largestThinMetadata is the most extents that a pool's metadata has a use for.
+func (vg *VG) largestThinMetadata() Extents { return vg.whole(vg.settings.maxMetadata()) }
 
 // whole is how many extents hold n sectors.
 func (vg *VG) whole(n dmcore.Sectors) Extents {
@@ -248,7 +248,8 @@ func (vg *VG) newThinPart(pool *LV, suffix string, stamp Stamp) (*LV, error) {
 	}, nil
 }
 
-// placePool allocates a pool's data and, behind it, its metadata.
+// placePool allocates a pool's data and, on other physical volumes or else behind
+// it, its metadata.
 func (vg *VG) placePool(spec ThinPoolSpec, g geometry, data, meta *LV) error {
 	free := vg.space(spec.PVs)
 	if spec.Stripes > 1 {
@@ -269,11 +270,22 @@ func (vg *VG) placePool(spec ThinPoolSpec, g geometry, data, meta *LV) error {
 		if all := count(free.runs); all < g.data+g.metadata {
 			return noSpace(g.data+g.metadata, all)
 		}
-		runs, err := free.together(g.data, g.metadata)
+		place := func(n Extents) ([]Run, error) { return free.together(n, g.metadata) }
+		if len(free.byPV()) > 1 {
+			place = free.linear
+		}
+		runs, err := place(g.data)
 		if err != nil {
 			return err
 		}
 		data.Segments = segments(0, runs)
+	}
+	if i := free.apart(data, g.metadata, max(g.data, g.metadata)); i >= 0 {
+		meta.Segments = segments(0, []Run{free.cut(i, g.metadata)})
+		return nil
+	}
+	if vg.settings.SeparateMetadata {
+		return fmt.Errorf("metadata of %s on other physical volumes than the data (allocation/thin_pool_metadata_require_separate_pvs): %w", HumanSize(vg.Sectors(g.metadata)), ErrNoSpace)
 	}
 	if i := slices.IndexFunc(free.runs, func(r Run) bool { return last(data).follows(r) && r.Count >= g.metadata }); i >= 0 {
 		meta.Segments = segments(0, []Run{free.cut(i, g.metadata)})
@@ -290,6 +302,40 @@ func (s *space) together(n, more Extents) ([]Run, error) {
 		return []Run{s.cut(i, n)}, nil
 	}
 	return s.linear(n)
+}
+
+// apart finds a run for a pool's metadata on a physical volume that its data is not
+// on: the smallest, or the last of those that had room for either
+// (lvm2 2.03.16, lib/metadata/lv_manip.c, _find_some_parallel_space). -1: none.
+func (s *space) apart(data *LV, n, either Extents) int {
+	taken := map[string]bool{}
+	for _, seg := range data.Segments {
+		for _, a := range seg.Stripes {
+			taken[a.PV] = true
+		}
+	}
+	best := -1
+	for pv, i := range s.byPV() {
+		r := s.runs[i]
+		if taken[pv] || r.Count < n {
+			continue
+		}
+		if best < 0 || cmp.Or(cmp.Compare(min(r.Count, either), min(s.runs[best].Count, either)), cmp.Compare(best, i)) < 0 {
+			best = i
+		}
+	}
+	return best
+}
+
+// byPV is the largest run of each physical volume.
+func (s *space) byPV() map[string]int {
+	best := map[string]int{}
+	for i, r := range s.runs {
+		if b, ok := best[r.PV]; !ok || r.Count > s.runs[b].Count {
+			best[r.PV] = i
+		}
+	}
+	return best
 }
 
 func last(lv *LV) *Segment { return lv.Segments[len(lv.Segments)-1] }

@@ -41,6 +41,7 @@ type VG struct {
 	historical []string         // names of removed volumes that lvm2 remembers
 	allocation string           // allocation_policy, "" for normal
 	lists      *Lists           // of the host that loaded it; nil: none
+	settings   PoolSettings     // of the host that loaded it
 	abroad     bool             // the system ID is not the host's own
 }
 

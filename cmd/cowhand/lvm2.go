@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"cowhand/configs"
 	"cowhand/lvm"
@@ -104,6 +105,15 @@ func retained(n int64) int {
 		return -1
 	}
 	return int(min(n, most))
+}
+
+// pools are how thin pools are made.
+func (s *lvm2) pools() lvm.PoolSettings {
+	a := s.Allocation
+	return lvm.PoolSettings{
+		CropMetadata: a.ThinPoolCropMetadata, SeparateMetadata: a.ThinPoolMetadataRequireSeparatePVs, KeepMetadata: !a.ZeroMetadata,
+		WholeExternal: slices.Contains(s.Global.ThinDisabledFeatures, "external_origin_extend"),
+	}
 }
 
 // lists are which volumes this host activates. The userspace engine has none: what

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 
+	"cowhand/dmcore"
 	"cowhand/lvm"
 )
 
@@ -91,7 +93,7 @@ func (r *lvmRun) createThin(ctx context.Context) error {
 	if _, note, err := w.thin.Size.Extents(vg, lvm.Basis{}); err == nil && note != "" {
 		r.warn("%s", upperFirst(note))
 	}
-	options := lvm.ThinOptions{Activate: w.active, IgnoreSkip: r.args.has("ignoreactivationskip"), NoZero: w.newPool && w.pool.NoZero}
+	options := lvm.ThinOptions{Activate: w.active, IgnoreSkip: r.args.has("ignoreactivationskip"), NoZero: w.newPool && w.pool.NoZero && r.args.has("zero")}
 	names, err := e.CreateThins(ctx, w.vg, []lvm.ThinSpec{w.thin}, options)
 	if err != nil {
 		return err
@@ -274,12 +276,23 @@ func (r *lvmRun) thinPoolFlags(w *thinWish) (err error) {
 			return usagef("%s", err)
 		}
 	}
-	if w.pool.Discards = a.get("discards"); w.pool.Discards != "" {
+	lvm2, err := r.lvm2Settings() // have what the command line does not say
+	if err != nil {
+		return err
+	}
+	set := lvm2.Allocation
+	if n := set.ThinPoolChunkSize; !a.has("chunksize") && n != 0 {
+		w.pool.Chunk = dmcore.Sectors(max(n, 0)) * 2
+		if err := lvm.CheckThinChunk(w.pool.Chunk); err != nil {
+			return fmt.Errorf("%s: allocation/thin_pool_chunk_size: %w", lvm2.Where("allocation/thin_pool_chunk_size"), err)
+		}
+	}
+	if w.pool.Discards = orString(a.get("discards"), set.ThinPoolDiscards); w.pool.Discards != "" {
 		if err := lvm.CheckDiscards(w.pool.Discards); err != nil {
 			return lvmValue("discards", w.pool.Discards)
 		}
 	}
-	zero, err := a.yesNo("zero", true)
+	zero, err := a.yesNo("zero", set.ThinPoolZero)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,8 @@ type Global struct {
 	Units             string
 	SIUnitConsistency bool
 	Suffix            bool
+
+	ThinDisabledFeatures []string
 }
 
 // Local is what is this host's alone.
@@ -100,6 +102,11 @@ type Activation struct {
 // Allocation says where extents are taken from.
 type Allocation struct {
 	ThinPoolMetadataRequireSeparatePVs bool
+	ZeroMetadata                       bool
+	ThinPoolCropMetadata               bool
+	ThinPoolZero                       bool
+	ThinPoolDiscards                   string // "passdown", "nopassdown" or "ignore"
+	ThinPoolChunkSize                  int64  // KiB; 0: not set
 }
 
 // Tags are tags of hosts.
@@ -130,6 +137,7 @@ func Default(dir string) Conf {
 			SnapshotAutoextendThreshold: 100, SnapshotAutoextendPercent: 20,
 			ThinPoolAutoextendThreshold: 100, ThinPoolAutoextendPercent: 20,
 		},
+		Allocation: Allocation{ZeroMetadata: true, ThinPoolZero: true, ThinPoolDiscards: "passdown"},
 	}
 }
 
@@ -142,7 +150,7 @@ type setter func(lvmtext.Value) error
 
 // settings are the places of all that is known.
 func (c *Conf) settings() map[string]setter {
-	d, g, l, b, a := &c.Devices, &c.Global, &c.Local, &c.Backup, &c.Activation
+	d, g, l, b, a, al := &c.Devices, &c.Global, &c.Local, &c.Backup, &c.Activation, &c.Allocation
 	return map[string]setter{
 		"devices/dir":                           text(&d.Dir),
 		"devices/scan":                          list(&d.Scan, filled),
@@ -172,6 +180,8 @@ func (c *Conf) settings() map[string]setter {
 		"global/si_unit_consistency": boolean(&g.SIUnitConsistency),
 		"global/suffix":              boolean(&g.Suffix),
 
+		"global/thin_disabled_features": list(&g.ThinDisabledFeatures, mayBeEmpty),
+
 		"local/system_id":        anyText(&l.SystemID),
 		"local/extra_system_ids": list(&l.ExtraSystemIDs, mayBeEmpty),
 		"local/host_id":          integer(&l.HostID),
@@ -197,7 +207,12 @@ func (c *Conf) settings() map[string]setter {
 
 		"tags/hosttags": boolean(&c.Tags.HostTags),
 
-		"allocation/thin_pool_metadata_require_separate_pvs": boolean(&c.Allocation.ThinPoolMetadataRequireSeparatePVs),
+		"allocation/thin_pool_metadata_require_separate_pvs": boolean(&al.ThinPoolMetadataRequireSeparatePVs),
+		"allocation/zero_metadata":                           boolean(&al.ZeroMetadata),
+		"allocation/thin_pool_crop_metadata":                 boolean(&al.ThinPoolCropMetadata),
+		"allocation/thin_pool_zero":                          boolean(&al.ThinPoolZero),
+		"allocation/thin_pool_discards":                      text(&al.ThinPoolDiscards, "passdown", "nopassdown", "ignore"),
+		"allocation/thin_pool_chunk_size":                    integer(&al.ThinPoolChunkSize),
 	}
 }
 
