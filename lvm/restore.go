@@ -57,7 +57,7 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 	links := vg.links()
 	for _, lv := range vg.LVs {
 		_, isSnapshot := links.byCOW[lv.Name]
-		if isSnapshot || links.helpers[lv.Name] || !links.shown(lv) || vg.canMap(lv) != nil {
+		if isSnapshot || links.helpers[lv.Name] || !links.shown(lv) || vg.canStack(lv, links) != nil {
 			continue
 		}
 		unit, err := vg.Unit(lv.Name)
@@ -67,7 +67,7 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		}
 		active, wait := vg.autoActivates(lv), false
 		if was != nil {
-			active, wait = vg.remembered(unit, was)
+			active, wait = vg.remembered(unit, links, was)
 		} else if slices.ContainsFunc(unit, func(lv *LV) bool { return vg.leftAlone(lv, elsewhere) != nil }) {
 			continue
 		}
@@ -95,11 +95,11 @@ func (e *Engine) bringEach(ctx context.Context, vg *VG, units []touch, locked bo
 
 // remembered tells whether any volume of the unit was active, and whether a
 // merge must wait because one was open and the merge had not begun.
-func (vg *VG) remembered(unit []*LV, was []Remembered) (active, wait bool) {
+func (vg *VG) remembered(unit []*LV, links *links, was []Remembered) (active, wait bool) {
 	merging := false
 	for _, lv := range unit {
 		for _, w := range was {
-			if w.UUID == vg.uuid(lv, "") {
+			if w.UUID == vg.uuid(lv, links.own(lv)) {
 				active = true
 				wait = wait || w.Open
 				merging = merging || w.Merging

@@ -56,3 +56,58 @@ func TestRestoreDespiteAFailure(t *testing.T) {
 		}
 	}
 }
+
+// A new machine gets the thin volumes that were active, with what they held, and
+// their pool; or, as at boot, all there are.
+func TestRestoreThin(t *testing.T) {
+	w := newWorld(t, 1, 64<<20)
+	w.withPool()
+	ctx := t.Context()
+	on := lvm.ThinOptions{Activate: true, IgnoreSkip: true}
+	if err := w.Activate(ctx, lvm.Ref{VG: "vg", LV: "thin"}); err != nil {
+		t.Fatal(err)
+	}
+	w.fill(lvm.Ref{VG: "vg", LV: "thin"}, 0, 8, 7)
+	if _, err := w.CreateThins(ctx, "vg", []lvm.ThinSpec{{Pool: "pool", Name: "snap", Origin: "thin"}}, on); err != nil {
+		t.Fatal(err)
+	}
+	w.fill(lvm.Ref{VG: "vg", LV: "snap"}, 0, 4, 8)
+	if err := w.Deactivate(ctx, lvm.Ref{VG: "vg", LV: "plain"}); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := w.DM.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was []lvm.Remembered
+	for _, i := range infos {
+		was = append(was, lvm.Remembered{UUID: i.UUID, Open: true})
+	}
+	for _, c := range []struct {
+		was  []lvm.Remembered
+		want string
+	}{
+		{was, "vg-pool-tpool vg-pool_tdata vg-pool_tmeta vg-snap vg-thin "},
+		{nil, "vg-plain vg-pool vg-pool-tpool vg-pool_tdata vg-pool_tmeta vg-thin "}, // a snapshot is left alone
+	} {
+		again := *w
+		engine := *w.Engine
+		again.machine = userspace.New(func(ref dmcore.Dev) (blockdev.Device, error) { return w.open(string(ref), true) })
+		again.Engine = &engine
+		engine.DM = dmcore.NewClient(again.machine)
+		if err := engine.Restore(ctx, c.was); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.names(); got != c.want {
+			t.Errorf("devices %s, want %s", got, c.want)
+		}
+		again.expect(lvm.Ref{VG: "vg", LV: "thin"}, 0, 7)
+		if c.was != nil {
+			again.expect(lvm.Ref{VG: "vg", LV: "snap"}, 0, 8)
+			again.expect(lvm.Ref{VG: "vg", LV: "snap"}, 4, 7)
+		}
+		if err := again.machine.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
