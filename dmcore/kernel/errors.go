@@ -33,6 +33,12 @@ func cause(cmd dmcore.Command, err error) error {
 		return dmcore.ErrIO
 	case unix.EROFS:
 		return dmcore.ErrReadOnly
+	case unix.EEXIST: // a thin device of that id
+		return dmcore.ErrExists
+	case unix.ENODATA: // no thin device of that id
+		return dmcore.ErrNotFound
+	case unix.EOPNOTSUPP: // by a thin pool that is read-only or failed
+		return dmcore.ErrNotSupported
 	}
 	if cmd == dmcore.Load {
 		switch errno {

@@ -31,6 +31,11 @@ func TestCause(t *testing.T) {
 		{dmcore.Load, unix.EROFS, dmcore.ErrReadOnly},
 		{dmcore.Wait, unix.ENOTTY, dmcore.ErrNotSupported},
 		{dmcore.Resume, unix.EIO, dmcore.ErrIO},
+		{dmcore.Message, unix.EEXIST, dmcore.ErrExists},
+		{dmcore.Message, unix.ENODATA, dmcore.ErrNotFound},
+		{dmcore.Load, unix.ENODATA, dmcore.ErrNotFound},
+		{dmcore.Message, unix.EOPNOTSUPP, dmcore.ErrNotSupported},
+		{dmcore.Message, unix.EBUSY, dmcore.ErrBusy},
 		{dmcore.Resume, unix.ENOMEM, unix.ENOMEM},
 		{dmcore.Load, fs.ErrClosed, fs.ErrClosed},
 	} {

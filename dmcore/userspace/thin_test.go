@@ -380,9 +380,8 @@ func TestThinTogether(t *testing.T) {
 	checkThin(t, r.files["meta"])
 }
 
-// An external origin in the pool itself would have reads wait for the pool while it
-// waits for them.
-func TestThinOriginInItsPool(t *testing.T) {
+// What would be another pool, or wait for itself, is refused; the kernel takes both.
+func TestThinRefusesWhatTheKernelTakes(t *testing.T) {
 	r := newThinRig(t, 16, "0")
 	r.thin("a", 1, 8)
 	info, err := r.c.Info(t.Context(), "a")
@@ -393,11 +392,16 @@ func TestThinOriginInItsPool(t *testing.T) {
 	if _, err := r.c.Create(t.Context(), "b", "b"); err != nil {
 		t.Fatal(err)
 	}
-	table, err := dmcore.ParseTable(fmt.Sprintf("0 128 thin %s 2 %s", r.pool, info.Dev))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.c.Load(t.Context(), "b", table, false); !errors.Is(err, dmcore.ErrInvalid) {
-		t.Errorf("load: %v", err)
+	for name, text := range map[string]string{
+		"b":    fmt.Sprintf("0 128 thin %s 2 %s", r.pool, info.Dev), // an external origin in the pool itself
+		"pool": "0 2048 thin-pool meta data 256 0",
+	} {
+		table, err := dmcore.ParseTable(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.c.Load(t.Context(), dmcore.UUID(name), table, false); !errors.Is(err, dmcore.ErrInvalid) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

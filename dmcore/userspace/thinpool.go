@@ -99,8 +99,13 @@ func (ps *pools) join(t *poolTarget) (p *thinPool, made bool, err error) {
 		if p.dev != t.dev {
 			continue
 		}
-		if p.metaKey != t.meta.key() || p.dataKey != t.data.key() || p.block != t.plain.BlockSize.Bytes() {
+		switch {
+		case p.metaKey != t.meta.key():
 			return nil, false, fmt.Errorf("%s: a different pool cannot replace a pool: %w", t.dev.no, dmcore.ErrInvalid)
+		case p.dataKey != t.data.key():
+			return nil, false, fmt.Errorf("%s: a pool keeps its data device: %w", t.dev.no, dmcore.ErrBusy)
+		case p.block != t.plain.BlockSize.Bytes(): // the kernel ignores that
+			return nil, false, fmt.Errorf("%s: a pool keeps its blocks of %d bytes: %w", t.dev.no, p.block, dmcore.ErrInvalid)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()

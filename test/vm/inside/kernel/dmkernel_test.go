@@ -16,12 +16,15 @@ func TestKernelInOut(t *testing.T)      { dmtest.InOut(t, lab) }
 func TestKernelSuspension(t *testing.T) { long(t); dmtest.Suspension(t, lab) }
 func TestKernelSnapshots(t *testing.T)  { long(t); unwatched(t); dmtest.Snapshots(t, lab) }
 func TestKernelMerges(t *testing.T)     { long(t); unwatched(t); dmtest.Merges(t, lab) }
+func TestKernelThin(t *testing.T)       { long(t); unwatched(t); dmtest.Thin(t, lab) }
 
 func TestNoUdevKernelCommands(t *testing.T)   { dmtest.Commands(t, lab) }
 func TestNoUdevKernelInOut(t *testing.T)      { dmtest.InOut(t, lab) }
 func TestNoUdevKernelSuspension(t *testing.T) { dmtest.Suspension(t, lab) }
 func TestNoUdevKernelSnapshots(t *testing.T)  { long(t); dmtest.Snapshots(t, lab) }
 func TestNoUdevKernelMerges(t *testing.T)     { long(t); dmtest.Merges(t, lab) }
+
+func TestNoUdevKernelThin(t *testing.T) { long(t); dmtest.Thin(t, lab) }
 
 func long(t *testing.T) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -184,6 +185,16 @@ func (d *direct) transfer(p []byte, off int64, end error, do func(b []byte, off 
 			return n, end
 		}
 	}
+}
+
+// Discard makes it a blockdev.Discarder.
+func (d *direct) Discard(off, n int64) error {
+	span := [2]uint64{uint64(off), uint64(n)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
+	if errno != 0 {
+		return meaning(errno)
+	}
+	return nil
 }
 
 func (d *direct) Sync() error  { return meaning(unix.Fsync(d.fd)) }
