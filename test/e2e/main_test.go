@@ -52,6 +52,11 @@ const firstVersion = "v1"
 const deadline = 5 * time.Minute
 
 func newBench(t *testing.T) *bench {
+	return newBenchOn(t, []string{"lvcreate", "-L", "32M", "-n", "web", "herd"})
+}
+
+// newBenchOn is newBench with the volume made by those commands.
+func newBenchOn(t *testing.T, volume ...[]string) *bench {
 	lab.NeedGuest(t)
 	lab.Need(t, "lvm")
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
@@ -68,7 +73,9 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t, rig, ctx}
 	b.cowhand("lvm", "pvcreate", rig.PV)
 	b.cowhand("lvm", "vgcreate", "herd", rig.PV)
-	b.cowhand("lvm", "lvcreate", "-L", "32M", "-n", "web", "herd")
+	for _, args := range volume {
+		b.cowhand(append([]string{"lvm"}, args...)...)
+	}
 	fs := filepath.Join(rig.Dir, "fs.img")
 	if err := lab.Image(ctx, fs, 32, map[string]string{"version": firstVersion + "\n"}); err != nil {
 		t.Fatal(err)
