@@ -1,6 +1,7 @@
 package thinmeta
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -252,7 +253,8 @@ func (p *Pool) relieve() error {
 
 // Commit makes everything durable that was changed since the last commit:
 //
-//	data ─▶ sync ─▶ blocks ─▶ sync ─▶ superblock ─▶ sync
+//	data ──▶ sync ─┐
+//	blocks ─▶ sync ┴▶ superblock ─▶ sync
 //
 // The data of blocks that were mapped is to be written before. Without a change
 // nothing is done, and data is not synced either.
@@ -303,20 +305,30 @@ func (p *Pool) settle() (blocks []*block, super []byte, err error) {
 	return p.c.seal(), super, nil
 }
 
-// store writes blocks and then the superblock. Nothing changes meanwhile.
+// store writes blocks and then the superblock. Nothing changes meanwhile. Nothing
+// refers to the blocks until the superblock does, so that they need not wait for the
+// data.
 func (p *Pool) store(blocks []*block, super []byte) error {
-	if p.dataDev != nil {
-		if err := p.dataDev.Sync(); err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
+	data := make(chan error, 1)
+	go func() { data <- p.syncData() }()
+	err := p.c.write(blocks)
+	if err == nil {
+		err = p.dev.Sync()
 	}
-	if err := p.c.write(blocks); err != nil {
-		return err
-	}
-	if err := p.dev.Sync(); err != nil {
+	if err := errors.Join(<-data, err); err != nil {
 		return err
 	}
 	return writeSuper(p.dev, super)
+}
+
+func (p *Pool) syncData() error {
+	if p.dataDev == nil {
+		return nil
+	}
+	if err := p.dataDev.Sync(); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	return nil
 }
 
 func writeSuper(dev blockdev.Device, super []byte) error {
