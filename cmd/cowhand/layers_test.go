@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"cowhand/dmcore/durable":       {},
 	"cowhand/dmcore/cowstore":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
 	"cowhand/dmcore/thinmeta":      {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
-	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
+	"cowhand/dmcore/userspace":     {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore", "cowhand/dmcore/thinmeta"},
 	"cowhand/dmcore/dmtest":        {"cowhand/dmcore", "cowhand/dmcore/blockdev", "cowhand/dmcore/cowstore"},
 	"cowhand/dmcore/kernel":        {"cowhand/dmcore", "golang.org/x/sys/unix"},
 	"cowhand/dmcore/nbd":           {"cowhand/dmcore", "cowhand/dmcore/blockdev"},
