@@ -112,14 +112,8 @@ func (p *thinPool) mapOne(td *thinDevice, m mapping) error {
 	return err
 }
 
-// commit makes all changes durable.
-func (p *thinPool) commit() error {
-	p.tx.Lock()
-	defer p.tx.Unlock()
-	return p.commitLocked()
-}
-
-// commitLocked is commit with tx held. What cannot be committed is given up.
+// commitLocked makes all changes durable. What cannot be committed is given up. tx
+// is held.
 func (p *thinPool) commitLocked() error {
 	switch mode := p.modeNow(); {
 	case mode == poolFailed:

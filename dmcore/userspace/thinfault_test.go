@@ -159,3 +159,21 @@ func TestThinMetadataFull(t *testing.T) {
 	r.put("a", thinBlock, 512, 2)
 	checkThin(t, meta)
 }
+
+// A machine that closes takes the devices below a pool away, perhaps under a write.
+// That says nothing against the metadata.
+func TestThinFaultWhileClosing(t *testing.T) {
+	r, meta, data := thinScene(t)
+	r.m.SetClosing()
+	data.FailAt(2, errFault)
+	if err := r.tryPut("a", 0, 512, 2); !errors.Is(err, errFault) {
+		t.Errorf("write: %v", err)
+	}
+	r = bootThin(t, meta, data, "0")
+	if s := r.status(); s.NeedsCheck || s.Mode != dmcore.ThinPoolWritable {
+		t.Errorf("status %s", s)
+	}
+	r.mapThin("a", 1, 16)
+	r.holds("a", 0, 4*thinBlock, 1)
+	r.put("a", 0, 512, 2)
+}

@@ -159,6 +159,12 @@ func (p *thinPool) changed(err error) error {
 // giveUp goes back to the last transaction and has the metadata checked before it
 // is changed again. tx is held.
 func (p *thinPool) giveUp() {
+	if p.m.closing.Load() {
+		// The devices below go away because the machine closes. What is on disk is
+		// in order, and nobody is to be sent to check it.
+		p.setMode(poolFailed)
+		return
+	}
 	err := p.meta.Rollback()
 	if err == nil {
 		err = p.meta.SetNeedsCheck(true)
