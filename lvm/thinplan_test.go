@@ -188,6 +188,26 @@ resume
 	}
 }
 
+// A pool that has failed goes with the last as well, although the tables of what is in
+// it do not tell so.
+func TestPlanThinFailed(t *testing.T) {
+	m := newThinDM(t)
+	m.up("t1")
+	m.up("ts1")
+	for _, lv := range []string{"t1", "ts1"} {
+		d := m.devs[m.vg.uuid(m.vg.LV(lv), "")]
+		d.live[0].Target = dmcore.FailedThin{On: [2]dmcore.Dev{d.live[0].Target.(dmcore.Thin).Pool}}
+	}
+	m.down("t1")
+	if got, want := m.names(), "pool-tpool pool_tdata pool_tmeta ts1"; got != want {
+		t.Errorf("after t1: %s, want %s", got, want)
+	}
+	m.down("ts1")
+	if got := m.names(); got != "" {
+		t.Errorf("after ts1: %s", got)
+	}
+}
+
 // What stands for its volume is not taken from who has it open.
 func TestPlanThinOpen(t *testing.T) {
 	for _, lv := range []string{"t1", "pool", "new"} {

@@ -169,8 +169,14 @@ func lvmVolumeColumns() []lvmColumn {
 			}
 			return thinHealth(r)
 		}),
-		lvmLive("lv_check_needed", "CheckNeeded", "check needed", 15, func(r *lvmRow) bool {
-			return r.state.Thin != nil && r.state.Thin.Pool != nil && r.state.Thin.Pool.NeedsCheck
+		lvmText(of, "lv_check_needed", "CheckNeeded", 15, func(r *lvmRow) string {
+			switch {
+			case r.state.Thin == nil || r.state.Thin.Pool == nil:
+				return "unknown" // of what is no pool, too (lib/report/report.c, _lvcheckneeded_disp)
+			case r.state.Thin.Pool.NeedsCheck:
+				return "check needed"
+			}
+			return ""
 		}),
 		lvmLive("lv_merge_failed", "MergeFailed", "merge failed", 15, func(r *lvmRow) bool {
 			return r.state.Snapshot != nil && r.state.Snapshot.State == dmcore.MergeFailed

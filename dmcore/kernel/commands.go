@@ -227,8 +227,30 @@ func (c *Control) describe(cmd dmcore.Command, q call, req *dmcore.Request) (*dm
 	if err == nil && cmd == dmcore.TableOf {
 		r.Table, r.Targets = table(r.Targets), nil
 		clear(a.data)
+		if isFailedThin(r.Table) {
+			err = c.failedThin(d, r.Table)
+		}
 	}
 	return r, err
+}
+
+func isFailedThin(t dmcore.Table) bool {
+	return len(t) == 1 && t[0].Target == dmcore.Target(dmcore.Other{Kind: dmcore.FailedThin{}.Type(), Args: dmcore.FailedThin{}.Params()})
+}
+
+// failedThin asks what a thin device stands on whose table does not tell.
+func (c *Control) failedThin(d *call, t dmcore.Table) error {
+	deps := *d
+	deps.num, deps.flags = unix.DM_TABLE_DEPS, d.flags&flagQueryInactive
+	a, err := c.ask(&deps)
+	if err != nil {
+		return err
+	}
+	devs, err := a.deps()
+	var failed dmcore.FailedThin
+	copy(failed.On[:], devs)
+	t[0].Target = failed
+	return err
 }
 
 // table reads a table as the kernel prints it: devices by number, so that no
