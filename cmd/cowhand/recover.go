@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"cowhand/lvm"
 	"cowhand/orchestrator"
 )
 
@@ -18,9 +19,17 @@ func recoverCommand(h *host) *cli.Command {
 			if _, err := arguments(c, 0, 0, "no argument"); err != nil {
 				return err
 			}
-			o, err := h.orchestrator(ctx)
+			volumes, err := h.volumes(ctx)
 			if err != nil {
 				return err
+			}
+			var settled error
+			if !c.Bool("list") {
+				settled = h.settle(ctx, volumes)
+			}
+			o, err := h.orchestrator(ctx)
+			if err != nil {
+				return errors.Join(settled, err)
 			}
 			var outs []orchestrator.Outcome
 			if c.Bool("list") {
@@ -30,7 +39,7 @@ func recoverCommand(h *host) *cli.Command {
 				outs, err = o.Recover(ctx)
 			}
 			if err != nil {
-				return err
+				return errors.Join(settled, err)
 			}
 			t := table{Name: "runs", Columns: []column{{"run", "RUN"}, {"workflow", "WORKFLOW"}, {"subject", "SUBJECT"}, {"step", "STOOD AT"}, {"result", "RESULT"}}}
 			for _, out := range outs {
@@ -43,18 +52,24 @@ func recoverCommand(h *host) *cli.Command {
 				h.note("Nothing is unfinished.")
 			}
 			if !c.Bool("list") {
-				left, e := o.World.Volumes.Recover(ctx)
-				for _, i := range left {
-					h.note("device %s: was left suspended or half changed, and is as the metadata says again", i.Name)
-				}
-				err = errors.Join(err, e)
-				done, e := o.World.Volumes.FinishMerges(ctx)
+				done, e := volumes.FinishMerges(ctx)
 				for _, r := range done {
 					h.note("%s: its merge was complete, the snapshot is dropped", r)
 				}
 				err = errors.Join(err, e)
 			}
-			return errors.Join(h.print(t), err)
+			return errors.Join(h.print(t), settled, err)
 		}),
 	}
+}
+
+// settle puts in order what a process that died left suspended or half changed. It goes
+// first, and needs no hypervisor: libvirt itself may wait for such a device.
+func (h *host) settle(ctx context.Context, volumes *lvm.Engine) error {
+	left, err := volumes.Recover(ctx)
+	for _, i := range left {
+		h.changed = true
+		h.note("device %s: was left suspended or half changed, and is as the metadata says again", i.Name)
+	}
+	return err
 }
