@@ -229,8 +229,7 @@ func (vg *VG) unchangeable(pool string, st dmcore.ThinPoolStatus) error {
 	default:
 		return nil
 	}
-	// lvm2 has thin_check clear the mark (lib/config/config_settings.h,
-	// global/thin_check_options).
-	return fmt.Errorf("%s: deactivate all that is in it, then have lvm2 check it (lvchange -ay %[2]s/%[3]s) or, if that fails, repair it (lvconvert --repair %[2]s/%[3]s): %[4]w",
-		why, vg.Name, pool, ErrInUse)
+	// Whether its check when it activates the pool clears the mark is a matter of lvm2's
+	// settings (global/thin_check_options); its repair does.
+	return fmt.Errorf("%s: deactivate all that is in it, and have lvm2 repair it (lvconvert --repair %s/%s): %w", why, vg.Name, pool, ErrInUse)
 }
