@@ -49,25 +49,38 @@ func TestMetadataGrowth(t *testing.T) {
 	}
 }
 
-func TestNextLook(t *testing.T) {
+func TestPace(t *testing.T) {
 	fills := func(a, b float64) []lvm.Fill {
 		pool := lvm.Ref{VG: "vg", LV: "pool"}
 		return []lvm.Fill{{Space: lvm.Space{Ref: pool, Part: lvm.PoolData}, Used: a}, {Space: lvm.Space{Ref: pool, Part: lvm.PoolMetadata}, Used: b}}
 	}
+	lost := []lvm.Fill{{Space: fills(0, 0)[0].Space, Used: 100, Lost: true}}
+	const s = time.Second
 	for _, c := range []struct {
-		before, now []lvm.Fill
-		want        time.Duration
+		looks [][]lvm.Fill // ten seconds apart
+		want  time.Duration
 	}{
-		{nil, fills(99, 0), 10 * time.Second},
-		{fills(40, 0), fills(40, 0), 10 * time.Second},
-		{fills(70, 0), fills(30, 0), 10 * time.Second}, // it was extended
-		{fills(40, 0), fills(60, 0), 5 * time.Second},  // full in 20 s
-		{fills(40, 80), fills(60, 92), 5 * time.Second / 3},
-		{fills(1, 0), fills(99.5, 0), 100 * time.Millisecond},
-		{fills(40, 0), []lvm.Fill{{Space: fills(0, 0)[0].Space, Used: 100, Lost: true}}, 10 * time.Second},
+		{[][]lvm.Fill{fills(99, 0)}, 10 * s},
+		{[][]lvm.Fill{fills(40, 0), fills(40, 0)}, 10 * s},
+		{[][]lvm.Fill{fills(70, 0), fills(30, 0)}, 10 * s}, // it was extended
+		{[][]lvm.Fill{fills(40, 0), fills(60, 0)}, 5 * s},  // full in 20 s
+		{[][]lvm.Fill{fills(40, 80), fills(60, 92)}, 5 * s / 3},
+		{[][]lvm.Fill{fills(1, 0), fills(99.5, 0)}, s / 10},
+		{[][]lvm.Fill{fills(40, 0), lost}, 10 * s},
+		{[][]lvm.Fill{fills(40, 0), fills(80, 0), fills(80, 0)}, 5 * s / 3},                // it may go on as it did
+		{[][]lvm.Fill{fills(40, 0), fills(80, 0), fills(80, 0), fills(80, 0)}, 20 * s / 9}, // or not
 	} {
-		if got := lvm.NextLook(c.before, c.now, 10*time.Second, 10*time.Second); (got - c.want).Abs() > time.Millisecond {
-			t.Errorf("from %v to %v in 10 s: %v, want %v", c.before, c.now, got, c.want)
+		var p lvm.Pace
+		var got time.Duration
+		for i, look := range c.looks {
+			spent := 10 * s
+			if i == 0 {
+				spent = 0
+			}
+			got = p.Next(look, spent, 10*s)
+		}
+		if (got - c.want).Abs() > time.Millisecond {
+			t.Errorf("%v: %v, want %v", c.looks, got, c.want)
 		}
 	}
 }

@@ -153,20 +153,30 @@ func poolFill(pool Ref, st dmcore.ThinPoolStatus) []Fill {
 // soonest is how long it pays to wait at least before spaces are looked at again.
 const soonest = 100 * time.Millisecond
 
-// NextLook is how long to wait before spaces are looked at again, at most most: a
-// quarter of the time in which the fastest will be full, as it filled from before
-// to now, which took spent.
-func NextLook(before, now []Fill, spent, most time.Duration) time.Duration {
-	was := map[Space]float64{}
-	for _, f := range before {
-		was[f.Space] = f.Used
-	}
+// Pace tells how soon spaces have to be looked at again, by how fast they filled.
+type Pace struct {
+	used, speed map[Space]float64 // percent, and percent in a second
+}
+
+// Next is how long to wait after a look that found these, at most most: a quarter
+// of the time in which the fastest will be full. spent is the time since the look
+// before. Writers come in bursts, so a speed is forgotten little by little.
+func (p *Pace) Next(now []Fill, spent, most time.Duration) time.Duration {
+	used, speed := map[Space]float64{}, map[Space]float64{}
 	next := most
 	for _, f := range now {
-		if used, ok := was[f.Space]; ok && f.Used > used && !f.Lost && spent > 0 {
-			full := time.Duration((100 - f.Used) / (f.Used - used) * float64(spent))
-			next = min(next, full/4)
+		used[f.Space] = f.Used
+		was, ok := p.used[f.Space]
+		if !ok || f.Lost || spent <= 0 {
+			continue
 		}
+		v := max((f.Used-was)/spent.Seconds(), p.speed[f.Space]*3/4)
+		if v < 1e-6 { // full in some years
+			continue
+		}
+		speed[f.Space] = v
+		next = min(next, time.Duration((100-f.Used)/v/4*float64(time.Second)))
 	}
+	p.used, p.speed = used, speed
 	return max(next, soonest)
 }

@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"cowhand/lvm"
+	"cowhand/dmcore"
+	"cowhand/dmcore/engine"
+	"cowhand/orchestrator"
 )
 
 func monitorCommand(h *host) *cli.Command {
@@ -19,9 +20,6 @@ func monitorCommand(h *host) *cli.Command {
 	}
 }
 
-// monitor looks at all snapshots and thin pools again and again: the kernel raises
-// no event when a snapshot fills, only when it is lost (Linux 6.1,
-// drivers/md/dm-snap.c).
 func (h *host) monitor(ctx context.Context, c *cli.Context) error {
 	if _, err := arguments(c, 0, 0, "no argument"); err != nil {
 		return err
@@ -33,55 +31,51 @@ func (h *host) monitor(ctx context.Context, c *cli.Context) error {
 	if _, err := h.lvm2Settings(); err != nil {
 		return err
 	}
-	told := map[string]bool{} // troubles that were told, and are there still
-	var before []lvm.Fill
-	for looked := time.Now(); ; {
-		trouble, fills, err := h.look(ctx, e)
-		if ctx.Err() != nil {
-			return nil // being told to stop is how it ends
-		}
-		if c.Bool("once") {
-			for _, t := range trouble {
-				err = errors.Join(err, errors.New(t))
-			}
-			return err
-		}
-		if err != nil {
-			trouble = append(trouble, err.Error())
-		}
-		now := map[string]bool{}
-		for _, t := range trouble {
-			if now[t] = true; !told[t] {
-				h.note("%s", t)
-			}
-		}
-		told = now
-		wait := lvm.NextLook(before, fills.Spaces, time.Since(looked), time.Duration(h.Monitor.Interval))
-		before, looked = fills.Spaces, time.Now()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
+	m := &orchestrator.Monitor{
+		Volumes: e, Policy: h.extendPolicy,
+		Interval: time.Duration(h.Monitor.Interval),
+		Tell:     func(news string) { h.note("%s", news) },
+		Now:      time.Now,
 	}
+	if !c.Bool("once") {
+		return h.keepWatching(ctx, m)
+	}
+	_, trouble := m.Look(ctx)
+	var errs []error
+	for _, t := range trouble {
+		errs = append(errs, errors.New(t.Text))
+	}
+	return errors.Join(errs...)
 }
 
-// look does what there is to do now. What cannot be done is trouble.
-func (h *host) look(ctx context.Context, e *lvm.Engine) (trouble []string, fills lvm.Fills, err error) {
-	done, fills, err := e.Autoextend(ctx, h.extendPolicy)
-	for _, a := range done {
-		if a.Err != nil {
-			trouble = append(trouble, fmt.Sprintf("%s: cannot be extended: %s", a.Space, a.Err)) // not how full: that changes at each look
-			continue
+// keepWatching goes on with another engine when ours is gone: it was killed, and
+// comes back by itself, or was stopped, and is not the monitor's to start.
+func (h *host) keepWatching(ctx context.Context, m *orchestrator.Monitor) error {
+	for {
+		err := m.Run(ctx)
+		if onKernel, _ := h.onKernel(); onKernel || !errors.Is(err, dmcore.ErrUnavailable) {
+			return err
 		}
-		h.note("%s: was %.1f%% full, made %s of %s", a.Space, a.Used, lvm.HumanSize(a.Is), lvm.HumanSize(a.Was))
+		h.note("the engine is gone, and waited for: %s", err)
+		for h.lvm = nil; h.lvm == nil; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second):
+			}
+			c, err := engine.Dial(h.RunDir)
+			if errors.Is(err, dmcore.ErrUnavailable) {
+				continue
+			}
+			if err == nil {
+				err = c.Close()
+			}
+			if err == nil {
+				m.Volumes, err = h.volumes(ctx)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
-	if err != nil {
-		return trouble, fills, err
-	}
-	merged, err := e.FinishMerges(ctx)
-	for _, r := range merged {
-		h.note("%s: is merged, and dropped", r)
-	}
-	return trouble, fills, err
 }

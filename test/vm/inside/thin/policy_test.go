@@ -57,14 +57,16 @@ func (s side) fillMetadata(t *testing.T, pool string, percent float64) {
 
 func fillMetadata(t *testing.T, dm *dmcore.Client, pool dmcore.UUID, percent float64) {
 	t.Helper()
+	total := uint64(0)
 	for id := uint32(0); ; {
 		st, err := dm.ThinPoolStatus(t.Context(), pool)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if used, _ := st.MetadataPercent(); used > percent {
+		if used, _ := st.MetadataPercent(); used > percent || total > 0 && st.TotalMetadata != total { // it was extended meanwhile
 			return
 		}
+		total = st.TotalMetadata
 		if id == 0 {
 			id = 100_000 + 1000*uint32(st.UsedMetadata) // none that an earlier call made
 		}
