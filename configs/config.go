@@ -71,7 +71,17 @@ type Monitor struct {
 	Interval  Duration `yaml:"interval"`
 	Threshold int      `yaml:"threshold"` // percent; 100: never
 	Extend    int      `yaml:"extend"`    // percent
+	Pause     string   `yaml:"pause"`     // PauseNone…
+	PauseAt   int      `yaml:"pause_at"`  // percent; 100: never
 }
+
+// Whose guests are paused; the words are the orchestrator's.
+const (
+	PauseNone   = "none"
+	PauseTrials = "trials"
+	PauseSets   = "sets"
+	PauseAll    = "all"
+)
 
 // Archive says where copies of metadata are kept and how many.
 type Archive struct {
@@ -110,7 +120,7 @@ func Default() Config {
 			Chunk: lvm.Size{Bytes: 4 << 10},
 		},
 		Merge:   Merge{Interval: Duration(2 * time.Second)},
-		Monitor: Monitor{Interval: Duration(10 * time.Second), Threshold: 70, Extend: 20},
+		Monitor: Monitor{Interval: Duration(10 * time.Second), Threshold: 70, Extend: 20, Pause: PauseTrials, PauseAt: 95},
 		Archive: Archive{RetainMin: 10, RetainDays: 30},
 	}
 }

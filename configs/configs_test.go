@@ -113,6 +113,7 @@ snapshot: {size: "", chunk: 1MiB}
 merge: {interval: 0s}
 libvirt: {uri: "", qemu_users: [qemu, "a:b"], shutdown_timeout: 999h}
 archive: {retain_min: 0}
+monitor: {pause: trial, pause_at: 50}
 `, `
 f:2:9: engine: "userspce": want one of auto, kernel, userspace; did you mean userspace?
 f:3:11: devices[0]: "vdb": want an absolute path or glob
@@ -125,6 +126,8 @@ f:7:16: libvirt.uri: is empty; virsh's default is qemu:///system
 f:7:39: libvirt.qemu_users[1]: "a:b" is no user name
 f:7:65: libvirt.shutdown_timeout: 999h0m0s: want 1s to 24h0m0s
 f:8:23: archive.retain_min: 0: want 1 to 1048576
+f:9:18: monitor.pause: "trial": want one of none, trials, sets, all; did you mean trials?
+f:9:35: monitor.pause_at: 50: want 51 to 100 percent
 `},
 		{"key of another section", "size: 5GiB\nuri: x\n", `
 f:1:1: unknown key "size"; did you mean snapshot.size?

@@ -49,6 +49,8 @@ func (v *validator) config(c *Config) {
 	v.between("monitor.interval", c.Monitor.Interval, time.Second, time.Hour)
 	v.percent("monitor.threshold", c.Monitor.Threshold, 50, 100)
 	v.percent("monitor.extend", c.Monitor.Extend, 1, 1000)
+	v.oneOf("monitor.pause", c.Monitor.Pause, PauseNone, PauseTrials, PauseSets, PauseAll)
+	v.percent("monitor.pause_at", c.Monitor.PauseAt, 51, 100)
 	v.dir("archive.dir", c.Archive.Dir)
 	v.count("archive.retain_min", c.Archive.RetainMin)
 	v.count("archive.retain_days", c.Archive.RetainDays)

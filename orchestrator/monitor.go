@@ -10,16 +10,22 @@ import (
 	"cowhand/lvm"
 )
 
-// Monitor looks after what fills: it makes snapshots and thin pools larger, and
-// finishes merges.
+// Monitor looks after what fills: it makes snapshots and thin pools larger, pauses
+// guests that fill what cannot be made larger, lets them go on, and finishes
+// merges.
 //
-//	┌─▶ look ──▶ extend ──▶ finish merges ──────────────────────┐
+//	┌─▶ look ──▶ extend ──▶ pause, resume ──▶ finish merges ──┐
 //	└── an event of a device, or the time at which the fastest ◀┘
 //	    space may be short, or Interval
 type Monitor struct {
 	Volumes *lvm.Engine
 	// Policy is asked for each snapshot and thin pool.
-	Policy   func(*lvm.VG, *lvm.LV) lvm.ExtendPolicy
+	Policy  func(*lvm.VG, *lvm.LV) lvm.ExtendPolicy
+	Pausing Pausing
+	// Guests connects to the hypervisor. It is called when a guest may have to be
+	// paused or go on, and what it returns is let go after that.
+	Guests   func(context.Context) (*Herd, error)
+	Files    *Files
 	Interval time.Duration
 	Tell     func(string) // news, each once
 	Now      func() time.Time
@@ -30,6 +36,10 @@ type Trouble struct {
 	About string // the volume, guest or else; with Text without what changes all the time
 	Text  string
 }
+
+// holdPatience bounds the time between two looks while a guest waits: that there is
+// room again raises no event.
+const holdPatience = 10 * time.Second
 
 // afterEvent is when to look again at a device that had an event: the kernel
 // raises that of a thin pool just before it takes the block that makes it short
@@ -63,6 +73,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 		}
 		told = now
 		wait := m.Interval
+		if seen.Held {
+			wait = min(wait, holdPatience)
+		}
 		if woken {
 			wait = min(wait, afterEvent)
 		}
@@ -82,6 +95,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 // Seen is what a look found.
 type Seen struct {
 	Fills lvm.Fills
+	Held  bool  // a guest waits for room
 	Err   error // of what could not be looked at
 }
 
@@ -108,6 +122,9 @@ func (m *Monitor) Look(ctx context.Context) (seen Seen, trouble []Trouble) {
 			trouble = append(trouble, Trouble{"lost " + f.Space.String(), lost(f)})
 		}
 	}
+	held, more := m.guests(ctx, m.Pausing.shortages(fills, tried, m.Policy), fills)
+	seen.Held = held
+	trouble = append(trouble, more...)
 	merged, err := m.Volumes.FinishMerges(ctx)
 	failed("merges", err)
 	for _, r := range merged {

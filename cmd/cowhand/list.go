@@ -26,10 +26,15 @@ func guestsCommand(h *host) *cli.Command {
 			if err != nil {
 				return err
 			}
+			holds, err := (&orchestrator.Files{Dir: h.StateDir}).Holds()
+			if err != nil {
+				return err
+			}
 			t := table{Name: "guests", Columns: []column{{"guest", "GUEST"}, {"state", "STATE"}, {"disk", "DISK"}, {"kind", "KIND"},
 				{"source", "SOURCE"}, {"volume", "VOLUME"}, {"size", "SIZE"}, {"sets", "SETS"}}}
 			for _, g := range sortedGuests(f) {
 				h.noteStalled(f, g)
+				h.notePaused(holds, g)
 				if len(g.Disks) == 0 {
 					t.Rows = append(t.Rows, row{"guest": g.Name, "state": g.State.String()})
 				}
@@ -73,6 +78,15 @@ func (h *host) noteStalled(f *orchestrator.Facts, g *orchestrator.GuestFacts) {
 			h.note("%s is paused because its disk %s failed, as when the engine dies. Nothing it wrote is lost.\n"+
 				"  Go on with:  virsh resume %s    (and again, should it pause once more: the first time connects)", g.Name, d.Target, g.Name)
 			return
+		}
+	}
+}
+
+// notePaused tells why the monitor paused a guest.
+func (h *host) notePaused(holds []orchestrator.Hold, g *orchestrator.GuestFacts) {
+	for _, hold := range holds {
+		if hold.UUID == g.UUID && g.State == hypervisor.Paused && !hold.LetGo {
+			h.note("since %s %s", hold.Since.Local().Format("2006-01-02 15:04:05"), hold.Paused())
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 func monitorCommand(h *host) *cli.Command {
 	return &cli.Command{
-		Name: "monitor", Category: "engine", Usage: "make snapshots and thin pools larger before they are full, and finish merges, until it is told to stop",
+		Name: "monitor", Category: "engine", Usage: "make snapshots and thin pools larger before they are full, pause guests if that cannot be, and finish merges, until it is told to stop",
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "once", Usage: "look once, and end"}},
 		Action: action(h.monitor),
 	}
@@ -31,9 +31,12 @@ func (h *host) monitor(ctx context.Context, c *cli.Context) error {
 	if _, err := h.lvm2Settings(); err != nil {
 		return err
 	}
+	set := h.Monitor
 	m := &orchestrator.Monitor{
-		Volumes: e, Policy: h.extendPolicy,
-		Interval: time.Duration(h.Monitor.Interval),
+		Volumes: e, Policy: h.extendPolicy, Guests: h.herd,
+		Pausing:  orchestrator.Pausing{At: set.PauseAt, Who: orchestrator.PauseWho(set.Pause)},
+		Files:    &orchestrator.Files{Dir: h.StateDir},
+		Interval: time.Duration(set.Interval),
 		Tell:     func(news string) { h.note("%s", news) },
 		Now:      time.Now,
 	}
@@ -78,4 +81,21 @@ func (h *host) keepWatching(ctx context.Context, m *orchestrator.Monitor) error 
 			}
 		}
 	}
+}
+
+// herd connects to libvirt for as long as the monitor needs it: it outlives
+// libvirt's daemon.
+func (h *host) herd(ctx context.Context) (*orchestrator.Herd, error) {
+	conn, disconnect, err := h.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := conn.Version(ctx)
+	if err == nil {
+		var disks orchestrator.Addresses
+		if disks, err = h.addresses(v); err == nil {
+			return &orchestrator.Herd{Guests: conn, Disks: disks, Close: disconnect}, nil
+		}
+	}
+	return nil, errors.Join(err, disconnect())
 }

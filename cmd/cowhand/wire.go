@@ -266,20 +266,27 @@ func (h *host) freshMACs(ctx context.Context, conn *libvirt.Conn) (func() string
 	return hypervisor.MACs(random64, taken...), nil
 }
 
-// hypervisor connects to libvirt and runs its events.
+// hypervisor connects to libvirt until the command is over.
 func (h *host) hypervisor(ctx context.Context) (*libvirt.Conn, error) {
-	conn, err := libvirt.Open(ctx, h.Libvirt.URI)
-	if err != nil {
-		return nil, err
+	conn, disconnect, err := h.connect(ctx)
+	if err == nil {
+		h.onClose(disconnect)
+	}
+	return conn, err
+}
+
+// connect connects to libvirt and runs its events until disconnect is called.
+func (h *host) connect(ctx context.Context) (conn *libvirt.Conn, disconnect func() error, err error) {
+	if conn, err = libvirt.Open(ctx, h.Libvirt.URI); err != nil {
+		return nil, nil, err
 	}
 	events, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- conn.Run(events) }()
-	h.onClose(func() error {
+	return conn, func() error {
 		stop()
 		return errors.Join(<-done, conn.Close())
-	})
-	return conn, nil
+	}, nil
 }
 
 // nbdAddresses is how guests reach volumes of the userspace engine.

@@ -6,10 +6,79 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"cowhand/test/lab"
 )
+
+// A trial fills its snapshot in a group without room. It is paused before the snapshot is lost, and
+// goes on, with all that it wrote, when something else is removed: whichever monitor looks then.
+func TestTrialWaitsForRoom(t *testing.T) {
+	b := newBench(t)
+	b.cowhand("try", "web", "--set", "try", "--size", "4M")
+	c := b.console("web-try")
+	b.cowhand("lvm", "lvcreate", "-l", "100%FREE", "-n", "rest", "herd")
+	// Beside it a monitor that is kept from running for a second by others must be in time.
+	b.virsh("blkdeviotune", "web-try", "vda", "--total-iops-sec", "200")
+
+	m := b.monitor()
+	if err := c.Send("fill 2000"); err != nil {
+		t.Fatal(err)
+	}
+	var acked atomic.Int64
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for {
+			n, err := c.Wait(b.ctx, "acked=")
+			if err != nil {
+				return
+			}
+			if n, err := strconv.ParseInt(n, 10, 64); err == nil {
+				acked.Store(n)
+			}
+		}
+	}()
+	m.tells("herd/web.try: is ")
+	m.tells("guest web-try is paused: herd/web.try behind its disk vda is 9")
+	if got := b.virsh("domstate", "web-try"); got != "paused" {
+		t.Fatalf("the guest is %s, want paused", got)
+	}
+	at := acked.Load()
+	if said := b.says("guests"); !strings.Contains(said, "guest web-try is paused: herd/web.try") || !strings.Contains(said, "extend group herd") {
+		t.Errorf("cowhand guests says\n%s", said)
+	}
+	m.kill()
+	m = b.monitor()
+	m.tells("guest web-try is paused")
+	if now := acked.Load(); now > at+1 || now < 100 { // one may have been on the line
+		t.Errorf("%d writes were done when it was paused, and now %d", at, now)
+	}
+	b.cowhand("lvm", "lvremove", "-y", "herd/rest")
+	m.tells("herd/web.try: was ")
+	m.tells("guest web-try: goes on")
+	b.eventually("the guest has gone on", func() bool { return acked.Load() > at+100 })
+	m.stop()
+	b.virsh("blkdeviotune", "web-try", "vda", "--total-iops-sec", "0")
+
+	b.cowhand("keep", "web", "-y")
+	<-counted
+	c = b.console("web")
+	b.ask(c, "version", firstVersion) // it listens
+	b.virsh("shutdown", "web")
+	if err := c.Ended(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.CheckFill(b.onVolume("web", "fill"), int(acked.Load())); err != nil {
+		t.Error(err)
+	}
+	b.generation()
+	t.Logf("paused after %d writes, kept after %d", at, acked.Load())
+}
 
 // The monitor goes on when the engine was killed, and starts none that was stopped.
 func TestMonitorOutlivesTheEngine(t *testing.T) {
