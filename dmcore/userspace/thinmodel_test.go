@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -43,6 +44,7 @@ type thinWorld struct {
 	*thinRig
 	rng        *rand.Rand
 	meta, data blockdev.Device
+	process    *atomic.Bool // cleared when it is killed
 	blocks     int
 	rest       string
 	tag        uint64
@@ -71,7 +73,15 @@ func (w *thinWorld) poolTable() string {
 // boot is a new machine with everything mapped.
 func (w *thinWorld) boot() error {
 	w.thinRig = &thinRig{rig: newRig(w.t)}
-	w.files["meta"], w.files["data"] = w.meta, w.data
+	w.process = &atomic.Bool{}
+	w.process.Store(true)
+	for name, d := range map[dmcore.Dev]blockdev.Device{"meta": w.meta, "data": w.data} {
+		s, err := blockdev.NewSection(d, 0, d.Size())
+		if err != nil {
+			return err
+		}
+		w.files[name] = &mortal{s, w.process}
+	}
 	err := w.steps(dmcore.Create, "pool", "", dmcore.Load, "pool", w.poolTable(), dmcore.Resume, "pool", "")
 	if err != nil {
 		return err
@@ -433,8 +443,40 @@ func (w *thinWorld) restart() error {
 	return w.boot()
 }
 
+// mortal is a device as a process has it, which does nothing any more once that is
+// dead.
+type mortal struct {
+	*blockdev.Section
+	alive *atomic.Bool
+}
+
+var errDead = errors.New("the process is dead")
+
+func (d *mortal) living(do func() error) error {
+	if !d.alive.Load() {
+		return errDead
+	}
+	return do()
+}
+
+func (d *mortal) WriteAt(p []byte, off int64) (n int, err error) {
+	err = d.living(func() error { n, err = d.Section.WriteAt(p, off); return err })
+	return n, err
+}
+func (d *mortal) Sync() error { return d.living(d.Section.Sync) }
+func (d *mortal) SyncRange(off, n int64) error {
+	return d.living(func() error { return d.Section.SyncRange(off, n) })
+}
+func (d *mortal) Discard(off, n int64) error {
+	return d.living(func() error { return d.Section.Discard(off, n) })
+}
+func (d *mortal) Zero(off, n int64, mayUnmap bool) error {
+	return d.living(func() error { return d.Section.Zero(off, n, mayUnmap) })
+}
+
 // kill goes on with a new machine on the same devices; the old one is told nothing.
 func (w *thinWorld) kill() error {
+	w.process.Store(false)
 	if err := w.boot(); err != nil {
 		return err
 	}
