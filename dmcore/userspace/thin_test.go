@@ -291,6 +291,25 @@ func TestThinPassesDiscardsDown(t *testing.T) {
 	})
 }
 
+// A pool that is read-only does not grow until it may be changed again.
+func TestThinGrowsWhenWritable(t *testing.T) {
+	data := blockdev.NewMem(4 * thinBlock)
+	r := bootThin(t, blockdev.NewMem(thinMeta), data, "0")
+	r.thin("a", 1, 16)
+	data.Resize(8 * thinBlock)
+	r.load("pool", "0 1024 thin-pool meta data 128 0 1 read_only")
+	r.resume("pool")
+	if s := r.status(); s.TotalData != 4 || s.Mode != dmcore.ThinPoolReadOnly {
+		t.Errorf("status %s, want 4 blocks", s)
+	}
+	r.load("pool", "0 1024 thin-pool meta data 128 0")
+	r.resume("pool")
+	if s := r.status(); s.TotalData != 8 || s.Mode != dmcore.ThinPoolWritable {
+		t.Errorf("status %s, want 8 blocks", s)
+	}
+	r.put("a", 0, 8*thinBlock, 1)
+}
+
 func TestThinZero(t *testing.T) {
 	r := newThinRig(t, 16, "0")
 	r.thin("a", 1, 16)

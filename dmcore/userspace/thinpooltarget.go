@@ -155,8 +155,8 @@ func (p *thinPool) grow(b *poolTarget) error {
 		return fmt.Errorf("%d data blocks, the pool has %d: %w", data, u.Data, dmcore.ErrInvalid)
 	case meta < u.Metadata:
 		return fmt.Errorf("%d metadata blocks, the pool has %d: %w", meta, u.Metadata, dmcore.ErrInvalid)
-	case check || p.failed():
-		return nil
+	case check || p.modeNow() >= poolReadOnly:
+		return nil // it grows when it may be changed again
 	}
 	if meta > u.Metadata {
 		if p.modeNow() == poolOutOfMetadata {
