@@ -2,7 +2,6 @@ package userspace_test
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -91,17 +90,33 @@ func BenchmarkThin(b *testing.B) {
 				eachBlock(b, workers, size, write4K(r.handle("a"), 4096))
 			})
 		}
-		b.Run("fill-1M/"+kind, func(b *testing.B) {
-			r := benchThin(b, file, size)
-			h := r.handle("a")
-			p := make([]byte, 1<<20)
-			b.SetBytes(1 << 20)
-			b.ResetTimer()
-			for i := range b.N {
-				if _, err := io.WriterAt(h).WriteAt(p, int64(i%(size>>20))<<20); err != nil {
-					b.Fatal(err)
-				}
+		for _, workers := range []int{1, 8} {
+			sequential := func(what string, prepare func(b *testing.B, r *thinRig)) {
+				b.Run(fmt.Sprintf("%s/%s/goroutines=%dx", what, kind, workers), func(b *testing.B) {
+					r := benchThin(b, file, size)
+					prepare(b, r)
+					h, p := r.handle("a"), make([]byte, 1<<20)
+					var next atomic.Int64
+					b.SetBytes(1 << 20)
+					b.SetParallelism(workers)
+					b.ResetTimer()
+					b.RunParallel(func(pb *testing.PB) {
+						for pb.Next() {
+							if _, err := h.WriteAt(p, (next.Add(1)-1)%(size>>20)<<20); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				})
 			}
-		})
+			sequential("fill-1M", func(*testing.B, *thinRig) {})
+			sequential("break-sharing-1M", func(b *testing.B, r *thinRig) {
+				full(b, r)
+				r.suspend("a")
+				r.send(dmcore.CreateThinSnapshot(2, 1))
+				r.resume("a")
+			})
+		}
 	}
 }

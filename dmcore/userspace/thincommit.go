@@ -22,17 +22,19 @@ import (
 // insertion is blocks of a thin device whose new places are filled.
 type insertion struct {
 	td   *thinDevice
-	list []mapping
+	list []newPlace
 	done chan error
 }
 
-type mapping struct {
-	v thinmeta.VBlock
-	d thinmeta.DBlock
+// newPlace is a block of a thin device and where it is to be.
+type newPlace struct {
+	v   thinmeta.VBlock
+	d   thinmeta.DBlock
+	was piece // where it is, and how much of it is to be written
 }
 
 // insert maps blocks, for good.
-func (p *thinPool) insert(td *thinDevice, list []mapping) error {
+func (p *thinPool) insert(td *thinDevice, list []newPlace) error {
 	i := &insertion{td, list, make(chan error, 1)}
 	p.mu.Lock()
 	p.queue = append(p.queue, i)
@@ -96,7 +98,7 @@ func (p *thinPool) mapAll(i *insertion) error {
 }
 
 // mapOne maps a block. Where metadata is short, what the transaction let go may do.
-func (p *thinPool) mapOne(td *thinDevice, m mapping) error {
+func (p *thinPool) mapOne(td *thinDevice, m newPlace) error {
 	err := p.changed(p.meta.Map(td.id, m.v, m.d))
 	if !errors.Is(err, thinmeta.ErrMetadataFull) {
 		return err

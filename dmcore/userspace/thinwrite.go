@@ -67,34 +67,15 @@ func (t *thinTarget) writeNew(p []byte, off int64) (int64, error) {
 	if data == nil {
 		return 0, errPoolFailed
 	}
-	var list []mapping
-	var done int64
-	for done < int64(len(p)) {
-		at := off + done
-		x, err := t.find(at, min(int64(len(p))-done, size-at%size))
-		if err == nil && x.mapped && !x.shared {
-			break
+	list, done, err := t.places(p, off)
+	if err == nil {
+		err = t.fillAll(data, list, p, off)
+	}
+	if err != nil {
+		for _, n := range list {
+			t.pool.giveBack(n.d)
 		}
-		var d thinmeta.DBlock
-		if err == nil {
-			d, err = t.pool.allocate()
-		}
-		if errors.Is(err, errPoolFull) && done > 0 {
-			break
-		}
-		if err == nil {
-			if err = t.fill(data, d, x, p[done:done+x.n], at); err != nil {
-				t.pool.giveBack(d)
-			}
-		}
-		if err != nil {
-			for _, m := range list {
-				t.pool.giveBack(m.d)
-			}
-			return 0, err
-		}
-		list = append(list, mapping{thinmeta.VBlock(at / size), d})
-		done += x.n
+		return 0, err
 	}
 	if len(list) == 0 {
 		return 0, nil
@@ -105,15 +86,61 @@ func (t *thinTarget) writeNew(p []byte, off int64) (int64, error) {
 	return done, nil
 }
 
-// fill gives a new block its contents: what x, where the block was, has, and p over
-// it.
+// places finds new places for blocks, until one needs none or there is no room, and
+// tells how many bytes have one.
+func (t *thinTarget) places(p []byte, off int64) (list []newPlace, done int64, err error) {
+	size := t.pool.block
+	for done < int64(len(p)) {
+		at := off + done
+		x, err := t.find(at, min(int64(len(p))-done, size-at%size))
+		if err != nil {
+			return list, 0, err
+		}
+		if x.mapped && !x.shared {
+			break
+		}
+		d, err := t.pool.allocate()
+		if errors.Is(err, errPoolFull) && done > 0 {
+			break
+		}
+		if err != nil {
+			return list, 0, err
+		}
+		list = append(list, newPlace{thinmeta.VBlock(at / size), d, x})
+		done += x.n
+	}
+	return list, done, nil
+}
+
+// fillAll fills new places. Blocks that are written whole and lie in a row are one
+// write.
+func (t *thinTarget) fillAll(data *lower, list []newPlace, p []byte, off int64) error {
+	size := t.pool.block
+	for len(list) > 0 {
+		k, n := 1, list[0].was.n
+		for n == int64(k)*size && k < len(list) && list[k].d == list[0].d+thinmeta.DBlock(k) && list[k].was.n == size {
+			k, n = k+1, n+size
+		}
+		var err error
+		if n == int64(k)*size {
+			err = data.write(p[:n], int64(list[0].d)*size)
+		} else {
+			err = t.fill(data, list[0].d, list[0].was, p[:n], off)
+		}
+		if err != nil {
+			return err
+		}
+		list, p, off = list[k:], p[n:], off+n
+	}
+	return nil
+}
+
+// fill gives a new block its contents: what x, where the block was, has, and p, a part
+// of it, over that.
 func (t *thinTarget) fill(data *lower, d thinmeta.DBlock, x piece, p []byte, off int64) error {
 	size := t.pool.block
 	in := off % size
 	to := int64(d) * size
-	if int64(len(p)) == size {
-		return data.write(p, to)
-	}
 	old := func(b []byte, at int64) error { clear(b); return nil }
 	switch {
 	case x.mapped:
