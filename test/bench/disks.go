@@ -27,11 +27,12 @@ const (
 	durably = "qemu-nbd durable"
 )
 
-// The three kinds of disk, and what stands for the peers' in their place.
+// The kinds of disk, and what stands for the peers' in their place.
 const (
 	kindPlain = iota
 	kindOrigin
 	kindSnapshot
+	kindThin
 	kinds
 )
 
@@ -39,6 +40,7 @@ var headings = [kinds]string{
 	"(a) a linear volume; the peers: a raw file",
 	"(b) an origin with one snapshot; the peers: an overlay, qcow2 and --filter=cow",
 	"(c) a snapshot; the peers: the same overlay as in (b), measured once",
+	"(d) a thin volume with one thin snapshot; the peers: again that overlay",
 }
 
 // part is rows that follow one another on one disk, from a new snapshot on.
@@ -68,7 +70,7 @@ func parts(size int64) []part {
 		{name: "1M sequential read", load: order(512)},
 		{name: "1M sequential write", load: writing(order(128))},
 	}}}
-	for _, kind := range []int{kindOrigin, kindSnapshot} {
+	for _, kind := range []int{kindOrigin, kindSnapshot, kindThin} {
 		out = append(out,
 			part{kind, []*row{
 				{name: "4K random read, untouched", load: some(40000)},
@@ -123,7 +125,11 @@ func disks(ctx context.Context, o options, dir string) (err error) {
 	if servers[1] != nil {
 		durable = newDurableQEMU(filepath.Join(dir, durably), file)
 	}
-	if err := fill(ctx, ours, o.size); err != nil {
+	at, err := ours.plain(ctx)
+	if err == nil {
+		err = fill(ctx, at, o.size)
+	}
+	if err != nil {
 		return err
 	}
 	all := parts(o.size)
@@ -135,7 +141,7 @@ func disks(ctx context.Context, o options, dir string) (err error) {
 		for i, p := range all {
 			for who, s := range servers {
 				// What an overlay costs the peers was measured with the origin.
-				if s == nil || who > 0 && p.kind == kindSnapshot {
+				if s == nil || who > 0 && p.kind > kindOrigin {
 					continue
 				}
 				into := func(r *row) *figure { return &r.figures[who] }
@@ -171,7 +177,7 @@ func measure(ctx context.Context, dir string, s server, p part, into func(*row) 
 	if p.kind == kindPlain {
 		at, err = s.plain(ctx)
 	} else {
-		at, err = s.fresh(ctx, p.kind == kindOrigin)
+		at, err = s.fresh(ctx, p.kind)
 	}
 	if err != nil {
 		return err
@@ -203,12 +209,8 @@ func measure(ctx context.Context, dir string, s server, p part, into func(*row) 
 	return c.close()
 }
 
-// fill writes the origin whole, so that it holds what the peers' file holds.
-func fill(ctx context.Context, s server, size int64) error {
-	at, err := s.plain(ctx)
-	if err != nil {
-		return err
-	}
+// fill writes a volume whole, so that it holds what the peers' file holds.
+func fill(ctx context.Context, at place, size int64) error {
 	c, err := dial(ctx, at.socket, at.export)
 	if err != nil {
 		return err
@@ -217,19 +219,17 @@ func fill(ctx context.Context, s server, size int64) error {
 	return errors.Join(err, c.close())
 }
 
-// share gives the rows of snapshots the peers' figures of the same rows of origins.
+// share gives the rows of snapshots, thick and thin, the peers' figures of the same
+// rows of origins.
 func share(all []part) {
-	var origins []*row
+	var rows [kinds][]*row
 	for _, p := range all {
-		switch p.kind {
-		case kindOrigin:
-			origins = append(origins, p.rows...)
-		case kindSnapshot:
-			for _, r := range p.rows {
-				copy(r.figures[1:], origins[0].figures[1:])
-				r.durable = origins[0].durable
-				origins = origins[1:]
-			}
+		rows[p.kind] = append(rows[p.kind], p.rows...)
+	}
+	for _, kind := range []int{kindSnapshot, kindThin} {
+		for i, r := range rows[kind] {
+			copy(r.figures[1:], rows[kindOrigin][i].figures[1:])
+			r.durable = rows[kindOrigin][i].durable
 		}
 	}
 }
@@ -266,7 +266,7 @@ func printDisks(all []part) error {
 	fmt.Print(`
 4K rows in thousands a second, 32 in flight unless said otherwise; 1M rows in MiB a second, 8 in flight. Write rows
 last until the flush at their end is answered; nbdkit's overlay, whose flush does nothing, is synced from outside
-instead. First-touch rows copy on write: cowhand 4 KiB chunks, the peers 64 KiB. cowhand answers
+instead. First-touch rows copy on write: cowhand 4 KiB chunks, or 64 KiB in (d), the peers 64 KiB. cowhand answers
 them when the old contents, or the snapshot's new ones, and their exception are durable; the peers promise nothing
 before a flush. "durable" is qemu-nbd with --cache=writethrough, which answers a write when it is durable; it counts in
 no ratio but its own.

@@ -42,7 +42,7 @@ func main() {
 	var o options
 	mib := flag.Int64("size", 1024, "`MiB` of the volume, at least 512")
 	flag.StringVar(&o.program, "cowhand", "bin/cowhand", "the program to measure")
-	flag.StringVar(&o.dir, "dir", "", "where to work: four times the size is needed (default: the folder for temporary files)")
+	flag.StringVar(&o.dir, "dir", "", "where to work: five times the size is needed (default: the folder for temporary files)")
 	flag.StringVar(&o.only, "only", "", "groups or disks")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each row is measured")
 	flag.Parse()

@@ -30,9 +30,9 @@ type place struct {
 type server interface {
 	// plain serves a volume with nothing above or below it.
 	plain(ctx context.Context) (place, error)
-	// fresh serves a volume with a new snapshot, or overlay: from the origin's side or from the
-	// snapshot's. To the peers that is the same.
-	fresh(ctx context.Context, originSide bool) (place, error)
+	// fresh serves a volume with a new snapshot, or overlay: from the origin's side, from the
+	// snapshot's, or a thin one. To the peers that is the same.
+	fresh(ctx context.Context, kind int) (place, error)
 	stop() error
 }
 
@@ -42,13 +42,16 @@ type cowhand struct {
 	size   int64
 	client *engine.Client
 	lvm    *lvm.Engine
-	cut    bool // there is a snapshot
+	cut    string // the snapshot that there is
+	thin   bool   // there is a thin volume
 }
 
 const (
 	vgName   = "bench"
 	origin   = "origin"
 	snapshot = "snap"
+	pool     = "pool"
+	thin     = "thin"
 )
 
 func newCowhand(ctx context.Context, dir, program string, size int64) (*cowhand, error) {
@@ -56,7 +59,7 @@ func newCowhand(ctx context.Context, dir, program string, size int64) (*cowhand,
 	pv := filepath.Join(dir, "pv.img")
 	// Everything is allocated and written, as on a disk: a file that grows with each sync measures
 	// the file system's journal.
-	if err := writeFile(pv, 2*size+size/4, make([]byte, large)); err != nil {
+	if err := writeFile(pv, 3*size+size/2, make([]byte, large)); err != nil {
 		return c, err
 	}
 	var err error
@@ -90,9 +93,12 @@ func (c *cowhand) place(name string) place {
 
 func (c *cowhand) plain(ctx context.Context) (place, error) { return c.place(origin), c.drop(ctx) }
 
-func (c *cowhand) fresh(ctx context.Context, originSide bool) (place, error) {
+func (c *cowhand) fresh(ctx context.Context, kind int) (place, error) {
 	if err := c.drop(ctx); err != nil {
 		return place{}, err
+	}
+	if kind == kindThin {
+		return c.place(thin), c.freshThin(ctx)
 	}
 	// Room for the whole origin, and for the list of its chunks.
 	err := c.lvm.Snapshot(ctx, []lvm.SnapshotRequest{{Origin: lvm.Ref{VG: vgName, LV: origin}, Name: snapshot,
@@ -100,19 +106,45 @@ func (c *cowhand) fresh(ctx context.Context, originSide bool) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	c.cut = true
-	if originSide {
+	c.cut = snapshot
+	if kind == kindOrigin {
 		return c.place(origin), nil
 	}
 	return c.place(snapshot), nil
 }
 
+// freshThin makes a snapshot of the thin volume, which is made and filled first if
+// there is none.
+func (c *cowhand) freshThin(ctx context.Context) error {
+	if !c.thin {
+		size := lvm.Size{Bytes: uint64(c.size)}
+		twice := lvm.ThinPoolSpec{Name: pool, Size: lvm.Size{Bytes: 2 * size.Bytes}}
+		if _, _, err := c.lvm.CreateThinPool(ctx, vgName, twice, false); err != nil {
+			return err
+		}
+		_, err := c.lvm.CreateThins(ctx, vgName, []lvm.ThinSpec{{Pool: pool, Name: thin, Size: size}}, lvm.ThinOptions{Activate: true})
+		if err == nil {
+			err = fill(ctx, c.place(thin), c.size)
+		}
+		if err != nil {
+			return err
+		}
+		c.thin = true
+	}
+	name := "thin-" + snapshot
+	_, err := c.lvm.CreateThins(ctx, vgName, []lvm.ThinSpec{{Pool: pool, Name: name, Origin: thin}}, lvm.ThinOptions{})
+	if err == nil {
+		c.cut = name
+	}
+	return err
+}
+
 func (c *cowhand) drop(ctx context.Context) error {
-	if !c.cut {
+	if c.cut == "" {
 		return nil
 	}
-	c.cut = false
-	ref := []lvm.Ref{{VG: vgName, LV: snapshot}}
+	ref := []lvm.Ref{{VG: vgName, LV: c.cut}}
+	c.cut = ""
 	if err := c.lvm.WaitClosed(ctx, ref); err != nil {
 		return err
 	}
@@ -171,7 +203,7 @@ func newNBDKit(dir, file string) *process {
 
 func (p *process) plain(ctx context.Context) (place, error) { return p.serve(p.raw) }
 
-func (p *process) fresh(ctx context.Context, _ bool) (place, error) {
+func (p *process) fresh(ctx context.Context, _ int) (place, error) {
 	if err := p.stop(); err != nil {
 		return place{}, err
 	}

@@ -24,7 +24,7 @@ func TestOverlayOfNBDKitIsMadeDurable(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	at, err := p.fresh(t.Context(), true)
+	at, err := p.fresh(t.Context(), kindOrigin)
 	if err != nil {
 		t.Fatal(err)
 	}
