@@ -44,7 +44,10 @@ var programs = sync.OnceValues(func() (b built, err error) {
 	} else if err := copyProgram(cowhand, filepath.Join(b.dir, "bin", "cowhand")); err != nil {
 		return b, err
 	}
-	return b, b.build(false, "build", "-ldflags", "-s -w", "-o", filepath.Join(b.dir, "agent"), "./test/vm/agent")
+	return b, errors.Join(
+		b.build(false, "build", "-ldflags", "-s -w", "-o", filepath.Join(b.dir, "agent"), "./test/vm/agent"),
+		b.build(false, "build", "-ldflags", "-s -w", "-o", filepath.Join(b.dir, "bin", "recorder"), "./test/vm/recorder"),
+	)
 })
 
 func (b built) build(cgo bool, args ...string) error {

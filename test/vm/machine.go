@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -51,10 +52,11 @@ func Need(t testing.TB) {
 type Machine struct {
 	Config Config
 
-	t     testing.TB
-	dir   string
-	linux string
-	power *power // nil when off
+	t      testing.TB
+	dir    string
+	linux  string
+	power  *power // nil when off
+	caches *caches
 }
 
 // power is one life of a machine, from boot to its end.
@@ -122,7 +124,12 @@ func prepare(c Config, linux string) (*Machine, error) {
 		os.Mkdir(filepath.Join(m.dir, "root"), 0o755), // what the keeper makes virtiofsd see
 	)
 	for i, d := range m.Config.Disks {
-		err = errors.Join(err, makeDisk(m.Disk(i), int64(d.MiB)<<20))
+		if !d.Cache {
+			err = errors.Join(err, makeDisk(m.Disk(i), int64(d.MiB)<<20))
+		}
+	}
+	if err == nil {
+		m.caches, err = newCaches(m.Config.Disks, filepath.Join(m.dir, cacheSocket))
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(m.dir))
@@ -138,7 +145,7 @@ func makeDisk(path string, size int64) error {
 	return errors.Join(f.Truncate(size), f.Close())
 }
 
-// Disk is the file on the host that is the i-th disk, from 0.
+// Disk is the file on the host that is the i-th disk, from 0, if that has no cache.
 func (m *Machine) Disk(i int) string { return filepath.Join(m.dir, diskName(i)) }
 
 // Start starts a machine that is off, with the disks as they are, and returns when commands can be
@@ -258,6 +265,16 @@ func (m *Machine) Kill() error {
 	return errors.Join(err, p.pipe.Close())
 }
 
+// Cut is Kill for a machine whose disks have caches: of each sector that was written to them and not
+// flushed, either is there, what was written or what had been there before.
+func (m *Machine) Cut(rng *rand.Rand) error {
+	if err := m.Kill(); err != nil {
+		return err
+	}
+	m.caches.lose(rng, []int{0, 50, 100}[rng.IntN(3)])
+	return nil
+}
+
 // PowerOff writes back what is in the machine's memory and switches it off, without asking what runs
 // in it. lvm2's volumes are not deactivated.
 func (m *Machine) PowerOff(ctx context.Context) error {
@@ -273,6 +290,9 @@ func (m *Machine) close() {
 		m.keepLogs()
 	}
 	if err := m.Kill(); err != nil {
+		m.t.Error(err)
+	}
+	if err := m.caches.close(); err != nil {
 		m.t.Error(err)
 	}
 	if err := os.RemoveAll(m.dir); err != nil {

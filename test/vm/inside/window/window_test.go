@@ -15,6 +15,7 @@ import (
 	"cowhand/dmcore"
 	"cowhand/lvm"
 	"cowhand/test/vm/inside"
+	"cowhand/test/vm/inside/records"
 )
 
 // never is a step that no operation reaches.
@@ -153,7 +154,7 @@ func TestWindowSurvivesDeath(t *testing.T) {
 				committed[has == (op == "snapshot")]++
 				t.Logf("died before %q: committed %v; %s", steps[at], has == (op == "snapshot"), strings.TrimSpace(said))
 				if has && op == "snapshot" {
-					n, err := prefix("/dev/vg0/snap")
+					n, err := records.Newest("/dev/vg0/snap")
 					if err != nil {
 						t.Error(err)
 					}
