@@ -38,12 +38,19 @@ const (
 
 // newHerd has lvm2 make the group, as on a host that ran guests before cowhand.
 func newHerd(t *testing.T, version string) *herd {
+	return newHerdOn(t, version, []string{"lvcreate", "-y", "-L", fmt.Sprintf("%dM", webMiB), "-n", "web", "vg0"})
+}
+
+// newHerdOn is newHerd with the volume made by these commands of lvm2's.
+func newHerdOn(t *testing.T, version string, volume ...[]string) *herd {
 	t.Helper()
 	lab.Need(t, "as", "ld", "qemu-system-x86_64", "virsh", "libvirtd|virtqemud", "unshare")
 	pv := inside.Disks(t, 1)[0]
 	inside.Run(t, "vgcreate", "vg0", pv)
 	t.Cleanup(func() { inside.Run(t, "vgremove", "-ff", "-y", "vg0") })
-	inside.Run(t, "lvcreate", "-y", "-L", fmt.Sprintf("%dM", webMiB), "-n", "web", "vg0")
+	for _, words := range volume {
+		inside.Run(t, words...)
+	}
 	dir := lab.Dir(t)
 	install(t, dir, version)
 
