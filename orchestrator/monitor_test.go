@@ -34,7 +34,7 @@ func (w *watch) monitor(who orchestrator.PauseWho) *orchestrator.Monitor {
 	return &orchestrator.Monitor{
 		Volumes: w.volumes,
 		Policy: func(_ *lvm.VG, lv *lvm.LV) lvm.ExtendPolicy {
-			if orchestrator.Ours(lv) {
+			if orchestrator.Ours(lv) || lv.ThinPool() != nil {
 				return lvm.ExtendPolicy{Threshold: 70, Amount: 20}
 			}
 			return lvm.ExtendPolicy{}
@@ -277,6 +277,36 @@ func TestGuestOnTheOrigin(t *testing.T) {
 			w.state("web1", hypervisor.Running)
 		})
 	}
+}
+
+// A guest in a thin pool waits for room in that, where that is wanted.
+func TestGuestInAPool(t *testing.T) {
+	w := newWatch(t, orchestrator.PauseAll)
+	ctx := t.Context()
+	if _, _, err := w.volumes.CreateThinPool(ctx, "vg", lvm.ThinPoolSpec{Name: "pool", Size: lvm.Size{Bytes: 8 << 20}}, true); err != nil {
+		t.Fatal(err)
+	}
+	spec := lvm.ThinSpec{Pool: "pool", Name: "thin", Size: lvm.Size{Bytes: 32 << 20}}
+	if _, err := w.volumes.CreateThins(ctx, "vg", []lvm.ThinSpec{spec}, lvm.ThinOptions{Activate: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.define("inpool", nbdDisk("vda", "vg/thin"))
+	w.start("inpool")
+	w.crowd()
+	w.look()
+	d := w.open("vg/thin")
+	if _, err := d.WriteAt(bytes.Repeat([]byte{7}, 122<<16), 0); err != nil { // of 128 blocks
+		t.Fatal(err)
+	}
+	d.Close()
+	const full = "vg/pool (data): is 95.3% full, and cannot be extended: vg/pool: extend: not enough free extents"
+	w.look(full, "guest inpool is paused: vg/pool (data) behind its disk vda is 95.3% full")
+	w.state("inpool", hypervisor.Paused)
+	w.state("web1", hypervisor.Running)
+	w.room()
+	w.look("vg/pool (data): was 95.3% full, made 11 MiB of 8 MiB", "guest inpool: goes on")
+	w.state("inpool", hypervisor.Running)
+	w.holds(0)
 }
 
 // What cannot be reached is told, and a guest that waits goes on waiting.
