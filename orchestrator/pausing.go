@@ -168,7 +168,9 @@ func (p Pausing) rule(holds []Hold, guests []upGuest, short []shortage, groups m
 // about decides about a guest that we paused, or were about to.
 func (p Pausing) about(h Hold, g upGuest, up, needed bool, groups map[string]*lvm.VG) verdict {
 	sure := h.Activity != ""
-	ran := g.state != hypervisor.Paused || sure && h.Activity != g.activity
+	// A request that was under way when it was paused may have failed since.
+	still := g.state == hypervisor.Paused || g.state == hypervisor.Stalled
+	ran := !still || sure && h.Activity != g.activity
 	switch {
 	case g.unknown:
 		return stays

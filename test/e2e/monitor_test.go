@@ -23,7 +23,7 @@ func TestTrialWaitsForRoom(t *testing.T) {
 	c := b.console("web-try")
 	b.cowhand("lvm", "lvcreate", "-l", "100%FREE", "-n", "rest", "herd")
 	// Beside it a monitor that is kept from running for a second by others must be in time.
-	b.virsh("blkdeviotune", "web-try", "vda", "--total-iops-sec", "200")
+	b.virsh("blkdeviotune", "web-try", "vda", "--total-iops-sec", "30")
 
 	m := b.monitor()
 	if err := c.Send("fill 2000"); err != nil {
@@ -61,7 +61,7 @@ func TestTrialWaitsForRoom(t *testing.T) {
 	b.cowhand("lvm", "lvremove", "-y", "herd/rest")
 	m.tells("herd/web.try: was ")
 	m.tells("guest web-try: goes on")
-	b.eventually("the guest has gone on", func() bool { return acked.Load() > at+100 })
+	b.eventually("the guest has gone on", func() bool { return acked.Load() > at+20 })
 	m.stop()
 	b.virsh("blkdeviotune", "web-try", "vda", "--total-iops-sec", "0")
 
