@@ -231,9 +231,10 @@ func TestCheckThinPool(t *testing.T) {
 func TestOverprovisioned(t *testing.T) {
 	vg := testVG(t, 60)
 	addPool(t, vg, "pool", 8)
+	never := ExtendPolicy{Threshold: 100, Amount: 20}
 	check := func(want string) {
 		t.Helper()
-		lines := vg.Overprovisioned("pool", HumanSize)
+		lines := vg.Overprovisioned("pool", never, HumanSize)
 		if want == "" && len(lines) > 0 || want != "" && (len(lines) == 0 || lines[0] != want) {
 			t.Errorf("%q, want %q", lines, want)
 		}
@@ -243,6 +244,23 @@ func TestOverprovisioned(t *testing.T) {
 	check("")
 	addThin(t, vg, ThinSpec{Pool: "pool", Name: "b", Size: Size{Count: 1}})
 	check("WARNING: Sum of all thin volume sizes (36 MiB) exceeds the size of thin pool vg/pool (32 MiB).")
+	if lines := vg.Overprovisioned("b", ExtendPolicy{Threshold: 70, Amount: 20}, HumanSize); len(lines) > 0 {
+		t.Errorf("a pool that will be extended, and there is room: %q", lines)
+	}
+	if lines := vg.Overprovisioned("b", ExtendPolicy{Threshold: 70}, HumanSize); len(lines) != 3 || !strings.Contains(lines[2], "percent above 0") {
+		t.Errorf("by nothing: %q", lines)
+	}
+	whole := vg
+	vg = vg.Clone()
+	add(t, vg, "plain", 45)
+	if lines := vg.Overprovisioned("plain", never, HumanSize); len(lines) != 3 || !strings.Contains(lines[0], "of thin pools and the amount of free space in volume group (20 MiB)") {
+		t.Errorf("another volume: %q", lines)
+	}
+	add(t, vg, "rest", 5)
+	if lines := vg.Overprovisioned("rest", never, HumanSize); len(lines) != 3 || !strings.Contains(lines[0], "(no free space in volume group)") {
+		t.Errorf("the rest: %q", lines)
+	}
+	vg = whole
 	addThin(t, vg, ThinSpec{Pool: "pool", Name: "c", Size: Size{Count: 45}})
 	check("WARNING: Sum of all thin volume sizes (216 MiB) exceeds the size of thin pool vg/pool and the amount of free space in volume group (200 MiB).")
 	addThin(t, vg, ThinSpec{Pool: "pool", Name: "d", Size: Size{Count: 7}})

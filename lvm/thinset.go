@@ -82,10 +82,10 @@ func (lv *LV) setFlag(flag string, on bool) {
 }
 
 // Overprovisioned tells people that what the volumes in thin pools may come to
-// hold is more than there is room for; pool names the one that is being changed
-// (lib/metadata/thin_manip.c, pool_check_overprovisioning, with its settings as
-// they are by default). size prints a length.
-func (vg *VG) Overprovisioned(pool string, size func(dmcore.Sectors) string) []string {
+// hold is more than there is room for. name is what was changed: a pool, a volume in
+// one, or any other, which takes the room that all pools might grow into
+// (lib/metadata/thin_manip.c, pool_check_overprovisioning). size prints a length.
+func (vg *VG) Overprovisioned(name string, policy ExtendPolicy, size func(dmcore.Sectors) string) []string {
 	links := vg.links()
 	sum := func(pools ...*LV) (thins, room Extents) {
 		for _, p := range pools {
@@ -96,12 +96,17 @@ func (vg *VG) Overprovisioned(pool string, size func(dmcore.Sectors) string) []s
 		}
 		return thins, room
 	}
-	lv := vg.LV(pool)
-	if lv == nil || lv.ThinPool() == nil {
-		return nil
+	pool := vg.LV(name)
+	if pool != nil && pool.Thin() != nil {
+		pool = vg.LV(pool.Thin().Pool)
 	}
-	if thins, room := sum(lv); thins <= room {
-		return nil
+	if pool != nil && pool.ThinPool() == nil {
+		pool = nil
+	}
+	if pool != nil {
+		if thins, room := sum(pool); thins <= room {
+			return nil
+		}
 	}
 	var pools []*LV
 	for _, lv := range vg.LVs {
@@ -113,9 +118,9 @@ func (vg *VG) Overprovisioned(pool string, size func(dmcore.Sectors) string) []s
 	if thins <= room {
 		return nil
 	}
-	of, than, have := " "+vg.Name+"/"+pool, "", size(vg.Sectors(room))
-	if len(pools) > 1 {
-		of = "s"
+	of, than, have := "s", "", size(vg.Sectors(room))
+	if pool != nil && len(pools) == 1 {
+		of = " " + vg.Name + "/" + pool.Name
 	}
 	switch free := vg.FreeExtents(); {
 	case vg.TotalExtents() < thins:
@@ -124,10 +129,18 @@ func (vg *VG) Overprovisioned(pool string, size func(dmcore.Sectors) string) []s
 		have = "no free space in volume group"
 	case free < thins:
 		than, have = " and the amount of free space in volume group", size(vg.Sectors(free))
+	case !policy.Never():
+		return nil
 	}
-	return []string{
-		fmt.Sprintf("WARNING: Sum of all thin volume sizes (%s) exceeds the size of thin pool%s%s (%s).", size(vg.Sectors(thins)), of, than, have),
-		"WARNING: You have not turned on protection against thin pools running out of space.",
-		"WARNING: Set activation/thin_pool_autoextend_threshold below 100 to trigger automatic extension of thin pools before they get full.",
+	lines := []string{fmt.Sprintf("WARNING: Sum of all thin volume sizes (%s) exceeds the size of thin pool%s%s (%s).", size(vg.Sectors(thins)), of, than, have)}
+	if policy.Never() {
+		lines = append(lines, "WARNING: You have not turned on protection against thin pools running out of space.")
 	}
+	if policy.Threshold > 99 {
+		lines = append(lines, "WARNING: Set activation/thin_pool_autoextend_threshold below 100 to trigger automatic extension of thin pools before they get full.")
+	}
+	if policy.Amount <= 0 {
+		lines = append(lines, "WARNING: Set activation/thin_pool_autoextend_percent above 0 to specify by how much to extend thin pools reaching the threshold.")
+	}
+	return lines
 }

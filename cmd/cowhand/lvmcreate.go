@@ -188,6 +188,9 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if name, err = e.Create(ctx, vg, spec, active); err != nil {
 		return err
 	}
+	if err := r.overprovisioned(ctx, e, lvm.Ref{VG: vg, LV: name}); err != nil {
+		return err
+	}
 	r.say("Logical volume %q created.", name)
 	return nil
 }
@@ -268,6 +271,9 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 		if err := e.Activate(ctx, origin); err != nil {
 			return err
 		}
+	}
+	if err := r.overprovisioned(ctx, e, lvm.Ref{VG: origin.VG, LV: req.Name}); err != nil {
+		return err
 	}
 	r.say("Logical volume %q created.", req.Name)
 	return nil

@@ -106,17 +106,18 @@ func (r *lvmRun) createThin(ctx context.Context) error {
 }
 
 // overprovisioned tells what LVM2 tells of pools that may not hold all that their
-// volumes promise. ref is a pool, or a volume in one.
+// volumes promise, when a volume was made or is longer.
 func (r *lvmRun) overprovisioned(ctx context.Context, e *lvm.Engine, ref lvm.Ref) error {
 	vg, err := e.Group(ctx, ref.VG)
 	if err != nil {
 		return err
 	}
-	pool := ref.LV
-	if lv := vg.LV(pool); lv != nil && lv.Thin() != nil {
-		pool = lv.Thin().Pool
+	set, err := r.lvm2Settings()
+	if err != nil {
+		return err
 	}
-	for _, line := range vg.Overprovisioned(pool, lvmHuman) {
+	policy := lvm.ExtendPolicy{Threshold: int(set.Activation.ThinPoolAutoextendThreshold), Amount: int(set.Activation.ThinPoolAutoextendPercent)}
+	for _, line := range vg.Overprovisioned(ref.LV, policy, lvmHuman) {
 		r.warn("%s", line)
 	}
 	return nil
