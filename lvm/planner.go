@@ -127,6 +127,8 @@ func (p *planner) bring(w Activation) error {
 			return fmt.Errorf("device %s: is there with the uuid %s: %w", w.Name, other.Info.UUID, ErrExists)
 		}
 		p.prepare(Step{Do: dmcore.Create, Name: w.Name, UUID: w.UUID, Minor: w.Minor})
+	} else if isPart(h.Info) && !w.ReadOnly {
+		return fmt.Errorf("device %s: part of a thin pool, is active by itself, deactivate it first: %w", h.Info.Name, ErrInUse)
 	} else if load.Name = h.Info.Name; h.Info.Inactive {
 		p.prepare(Step{Do: dmcore.Clear, Name: h.Info.Name, UUID: w.UUID})
 	}
@@ -195,7 +197,7 @@ func (p *planner) drop() error {
 		if _, ok := p.wanted[u]; ok || held[u] {
 			continue
 		}
-		if h.top() && h.Info.OpenCount > 0 {
+		if (h.top() || isPart(h.Info)) && h.Info.OpenCount > 0 {
 			return fmt.Errorf("device %s: is open %d times: %w", h.Info.Name, h.Info.OpenCount, ErrInUse)
 		}
 		if h.Info.Inactive {

@@ -180,7 +180,7 @@ func (p *planner) held() map[dmcore.UUID]bool {
 	left := map[dmcore.UUID]int{} // openings by devices that go
 	for _, d := range goes {
 		u := d.Info.UUID
-		if d.Shared && !d.top() && d.Info.OpenCount > left[u] {
+		if d.Shared && !d.top() && !isPart(d.Info) && d.Info.OpenCount > left[u] {
 			held[u] = true
 			continue
 		}

@@ -143,6 +143,12 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 		if on && r.skipped(f.vg, lv, auto) {
 			continue
 		}
+		if f.vg.PartOf(lv.Name) != nil {
+			if err := r.activatePart(ctx, e, lvm.Ref{VG: f.vg.Name, LV: lv.Name}, on); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := waitsForOrigin(f.vg, lv); err != nil {
 			return err
 		}
@@ -162,6 +168,17 @@ func (r *lvmRun) activateSome(ctx context.Context, e *lvm.Engine, f lvmFound, on
 		lvs = append(lvs, lv)
 	}
 	return r.eachUnit(f.vg, lvs, func(ref lvm.Ref) error { return r.activate(ctx, e, ref, on) })
+}
+
+// activatePart has people look into a part of a thin pool.
+func (r *lvmRun) activatePart(ctx context.Context, e *lvm.Engine, ref lvm.Ref, on bool) error {
+	if on {
+		if err := r.agreed(fmt.Sprintf("Do you want to activate component LV %s in read-only mode?", ref)); err != nil {
+			return err
+		}
+		r.say("Allowing activation of component LV.")
+	}
+	return e.ActivatePart(ctx, ref, on)
 }
 
 // waitsForOrigin reports a thin snapshot that is to take its origin's place: it

@@ -30,7 +30,10 @@ const (
 // its links give way. A volume that fails all I/O is what a snapshot leaves
 // behind that is being merged, or one about to be removed: lvm2 hides the first,
 // and of the second nothing is left to see.
-func udevFlags(name dmcore.Name, u dmcore.UUID, target string) uint16 {
+//
+// The parts of a thin pool are for users only if they are read-only: then somebody
+// asked for them, to look into, while the pool is inactive.
+func udevFlags(name dmcore.Name, u dmcore.UUID, target string, readOnly bool) uint16 {
 	id, ours := strings.CutPrefix(string(u), "LVM-")
 	if !ours {
 		return primarySource
@@ -41,6 +44,9 @@ func udevFlags(name dmcore.Name, u dmcore.UUID, target string) uint16 {
 		f |= hidden
 	}
 	if _, _, suffix, ok := name.Split(); layer == "tpool" && ok && suffix == "" {
+		f &^= noSubsystem
+	}
+	if readOnly && (layer == "tdata" || layer == "tmeta") {
 		f &^= noSubsystem
 	}
 	if layer == "cow" || !layered && (target == "error" || target == "snapshot") {

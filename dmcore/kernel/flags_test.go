@@ -38,12 +38,16 @@ func TestUdevFlags(t *testing.T) {
 		if strings.HasSuffix(string(c.uuid), "-tpool") {
 			name = dmcore.BuildName("vg", "lv", "tpool")
 		}
-		if got := udevFlags(name, c.uuid, c.target); got != c.want {
+		if got := udevFlags(name, c.uuid, c.target, false); got != c.want {
 			t.Errorf("%s with %s: %#04x, want %#04x", c.uuid, c.target, got, c.want)
 		}
 	}
 	// A thin pool in which nothing was made has no layers.
-	if got := udevFlags("vg-pool", lv+"-tpool", "thin-pool"); got != 0x006c {
+	if got := udevFlags("vg-pool", lv+"-tpool", "thin-pool", false); got != 0x006c {
 		t.Errorf("an unused pool: %#04x", got)
+	}
+	// A part of one that somebody wants to look into.
+	if got := udevFlags("vg-pool_tmeta", lv+"-tmeta", "linear", true); got != 0x006c {
+		t.Errorf("a part: %#04x", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,10 +49,10 @@ func plan(t touch, now *dmcore.Info) []link {
 
 // volumePath is VG/LV. It may be asked for a device that is hidden now and was
 // not before. A thin pool has a path as long as nothing was made in it: its lower
-// layer has the name of the volume then.
+// layer has the name of the volume then. So may its parts, see udevFlags.
 func volumePath(t touch) (string, bool) {
 	id, ok := strings.CutPrefix(string(t.uuid), "LVM-")
-	if _, suffix, _ := strings.Cut(id, "-"); !ok || suffix != "" && suffix != "tpool" && suffix != "pool" {
+	if _, suffix, _ := strings.Cut(id, "-"); !ok || !slices.Contains([]string{"", "tpool", "pool", "tdata", "tmeta"}, suffix) {
 		return "", false
 	}
 	vg, lv, layer, ok := dmcore.Name(t.name).Split()

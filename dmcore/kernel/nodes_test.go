@@ -39,6 +39,12 @@ func TestPlanLinks(t *testing.T) {
 		"a thin pool in which nothing was made": {
 			touch{"vg-p", volume + "-tpool", dm5, false}, &dmcore.Info{UUID: volume + "-tpool", Dev: dm5},
 			[]link{{"vg/p", "vg-p", dm5, true}, {"mapper/vg-p", "vg-p", dm5, true}}},
+		"a part of one, for people": {
+			touch{"vg-p_tmeta", volume + "-tmeta", dm5, false}, &dmcore.Info{UUID: volume + "-tmeta", Dev: dm5},
+			[]link{{"vg/p_tmeta", "vg-p_tmeta", dm5, true}, {"mapper/vg-p_tmeta", "vg-p_tmeta", dm5, true}}},
+		"a part of one": {
+			touch{"vg-p_tmeta", volume + "-tmeta", dm5, true}, &dmcore.Info{UUID: volume + "-tmeta", Dev: dm5},
+			[]link{{"vg/p_tmeta", "vg-p_tmeta", dm5, false}, {"mapper/vg-p_tmeta", "vg-p_tmeta", dm5, true}}},
 		"what stands for a thin pool": {
 			touch{"vg-p", volume + "-pool", dm5, true}, &dmcore.Info{UUID: volume + "-pool", Dev: dm5},
 			[]link{{"vg/p", "vg-p", dm5, false}, {"mapper/vg-p", "vg-p", dm5, true}}},

@@ -109,7 +109,7 @@ func (c *Control) see(q call, next bool) (*sight, error) {
 	return ask(0)
 }
 
-func (s *sight) flags() uint16 { return udevFlags(s.info.Name, s.info.UUID, s.target) }
+func (s *sight) flags() uint16 { return udevFlags(s.info.Name, s.info.UUID, s.target, s.info.ReadOnly) }
 
 func (s *sight) touch() touch {
 	return touch{name: s.name, uuid: s.info.UUID, dev: s.info.Dev, hidden: s.flags()&noSubsystem != 0}
