@@ -82,6 +82,15 @@ func (vg *VG) autoActivates(lv *LV) bool {
 	return !lv.SkipsActivation() && vg.AutoActivates(lv) && !vg.AutoExcluded(lv) && vg.allowed(lv) == nil && vg.atHome() == nil
 }
 
+// ReadOnlyHere tells whether this host maps the volume read-only by its settings,
+// whatever the metadata permits.
+func (vg *VG) ReadOnlyHere(lv *LV) bool {
+	if origin := vg.Origin(lv.Name); origin != nil {
+		lv = origin
+	}
+	return vg.readOnlyHere(lv)
+}
+
 // readOnlyHere tells whether this host maps the volume's unit read-only, whatever
 // the metadata permits.
 func (vg *VG) readOnlyHere(origin *LV) bool {

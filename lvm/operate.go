@@ -10,7 +10,8 @@ import (
 )
 
 // Create makes a volume, zeroes its beginning and activates it unless told
-// otherwise. It returns its name.
+// otherwise. One that this host maps read-only is not zeroed, and one that it may not
+// activate is refused if it would have to be. It returns its name.
 func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activate bool) (name string, err error) {
 	spec.Stamp = e.stamp()
 	err = e.change(ctx, []string{vg}, func(groups map[string]*VG) (edit, error) {
@@ -19,13 +20,20 @@ func (e *Engine) Create(ctx context.Context, vg string, spec StripedSpec, activa
 			return edit{}, err
 		}
 		name = lv.Name
-		if activate {
-			if err := groups[vg].allowed(lv); err != nil {
+		zero := !spec.NoZero && !groups[vg].readOnlyHere(lv)
+		if err := groups[vg].allowed(lv); activate && err != nil {
+			if zero {
 				return edit{}, err
 			}
+			e.warn(err)
+			activate = false
 		}
 		ref := Ref{vg, name}
-		return edit{units: []touch{{Ref: ref, activate: activate}}, fresh: []blank{{Ref: ref, length: volumeHead}}}, nil
+		ed := edit{units: []touch{{Ref: ref, activate: activate}}}
+		if zero {
+			ed.fresh = []blank{{Ref: ref, length: volumeHead}}
+		}
+		return ed, nil
 	})
 	return name, err
 }

@@ -19,6 +19,7 @@ type LinearSpec struct {
 	PVs      []string // where to allocate, by name (pv0); none: anywhere
 	Tags     []string
 	Skip     bool // it is not activated unless that is asked for with -K
+	NoZero   bool // what lay at its beginning stays
 	Traits
 	Stamp
 }

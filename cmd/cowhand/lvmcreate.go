@@ -185,13 +185,37 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if _, note, err := size.Extents(group, lvm.Basis{PVs: pvs}); err == nil && note != "" {
 		r.warn("%s", upperFirst(note))
 	}
+	zero, err := r.args.yesNo("zero", true)
+	if err != nil {
+		return err
+	}
+	spec.NoZero = !zero
 	if name, err = e.Create(ctx, vg, spec, active); err != nil {
+		return err
+	}
+	if err := r.tellNotZeroed(ctx, e, lvm.Ref{VG: vg, LV: name}, spec.NoZero); err != nil {
 		return err
 	}
 	if err := r.overprovisioned(ctx, e, lvm.Ref{VG: vg, LV: name}); err != nil {
 		return err
 	}
 	r.say("Logical volume %q created.", name)
+	return nil
+}
+
+// tellNotZeroed tells that a new volume may show what lay there before.
+func (r *lvmRun) tellNotZeroed(ctx context.Context, e *lvm.Engine, ref lvm.Ref, wished bool) error {
+	vg, err := e.Group(ctx, ref.VG)
+	if err != nil {
+		return err
+	}
+	switch lv := vg.LV(ref.LV); {
+	case lv == nil:
+	case wished:
+		r.warn("WARNING: Logical volume %s not zeroed.", ref)
+	case vg.ReadOnlyHere(lv):
+		r.warn("WARNING: Read-only activated logical volume %s not zeroed.", ref)
+	}
 	return nil
 }
 
