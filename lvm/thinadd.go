@@ -144,9 +144,8 @@ func (vg *VG) thinOrigin(spec ThinSpec, t *Thin) (Extents, error) {
 	if err := vg.canBeExternal(origin, links); err != nil {
 		return 0, err
 	}
-	chunk := vg.LV(spec.Pool).Segments[0].ChunkSize
-	if vg.settings.WholeExternal && vg.Size(origin)%chunk != 0 {
-		return 0, fmt.Errorf("is %s long, an external origin must be a multiple of the pool's chunk size %s here: %w", HumanSize(vg.Size(origin)), HumanSize(chunk), ErrUnsupported)
+	if err := vg.wholeChunks(origin, vg.LV(spec.Pool)); err != nil {
+		return 0, err
 	}
 	t.ExternalOrigin = origin.Name
 	return origin.Extents(), nil

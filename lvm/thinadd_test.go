@@ -77,7 +77,7 @@ func TestThinGeometry(t *testing.T) {
 		{ThinPoolSpec{Size: Size{Count: 10 * gib}, Chunk: 512}, 10 * gib, 1, 512, ""},
 		{ThinPoolSpec{Size: Size{Count: 10 * gib}, Metadata: Size{Count: 2}}, 10 * gib, 2, 256, ""},
 		{ThinPoolSpec{Size: Size{Count: 10 * gib}, Metadata: Size{Count: 2}, Chunk: 128}, 10 * gib, 2, 128, "suggested minimum size 128 KiB"},
-		{ThinPoolSpec{Size: Size{Count: 8}, Metadata: Size{Count: 5000}}, 8, 4065, 128, "reducing pool metadata size"},
+		{ThinPoolSpec{Size: Size{Count: 8}, Metadata: Size{Count: 5000}}, 8, 4065, 128, "Reducing pool metadata size"},
 		{ThinPoolSpec{Size: Size{Percent: 100, Of: OfFree}}, 2000*gib - 2*32, 32, 2048, "consider -Zn"},
 	} {
 		vg := testVG(t, 2000*gib)

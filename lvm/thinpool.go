@@ -155,7 +155,7 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 		if g.chunk == 0 {
 			g.chunk = least
 		} else if g.chunk < least {
-			notes = append(notes, fmt.Sprintf("chunk size is smaller than the suggested minimum size %s", HumanSize(least)))
+			notes = append(notes, fmt.Sprintf("WARNING: Chunk size is smaller than the suggested minimum size %s", HumanSize(least)))
 		}
 	case g.chunk == 0:
 		g.chunk = defaultThinChunk
@@ -165,7 +165,7 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 		}
 	default:
 		if metadata = thinMetadata(data, g.chunk); metadata > vg.settings.maxMetadata() {
-			notes = append(notes, fmt.Sprintf("chunk size is too small for the pool, the suggested minimum is %s", HumanSize(thinChunkFor(data, vg.settings.maxMetadata()))))
+			notes = append(notes, fmt.Sprintf("WARNING: Chunk size is too small for the pool, the suggested minimum is %s", HumanSize(thinChunkFor(data, vg.settings.maxMetadata()))))
 		}
 	}
 	if err := CheckThinChunk(g.chunk); err != nil {
@@ -175,12 +175,12 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 	largest, least := vg.largestThinMetadata(), vg.whole(minThinMetadata)
 	if g.metadata > largest {
 		if !spec.Metadata.IsZero() {
-			notes = append(notes, fmt.Sprintf("reducing pool metadata size %s to the most that can be used, %s", HumanSize(metadata), HumanSize(vg.Sectors(largest))))
+			notes = append(notes, fmt.Sprintf("WARNING: Reducing pool metadata size %s to the maximum that can be used, %s", HumanSize(metadata), HumanSize(vg.Sectors(largest))))
 		}
 		g.metadata = largest
 	} else if g.metadata < least {
 		if !spec.Metadata.IsZero() {
-			notes = append(notes, fmt.Sprintf("extending pool metadata size %s to the least that is required, %s", HumanSize(metadata), HumanSize(vg.Sectors(least))))
+			notes = append(notes, fmt.Sprintf("WARNING: Extending pool metadata size %s to the minimal size that is required, %s", HumanSize(metadata), HumanSize(vg.Sectors(least))))
 		}
 		g.metadata = least
 	}
@@ -193,7 +193,7 @@ func (vg *VG) thinGeometry(spec *ThinPoolSpec) (g geometry, notes []string, err 
 	}
 	notes = append(notes, fmt.Sprintf("thin pool volume with chunk size %s can address at most %s of data", HumanSize(g.chunk), HumanSize(most)))
 	if !spec.NoZero && g.chunk >= slowThinChunk {
-		notes = append(notes, fmt.Sprintf("pool zeroing and chunks of %s slow down thin provisioning; consider -Zn, or chunks of less than %s", HumanSize(g.chunk), HumanSize(slowThinChunk)))
+		notes = append(notes, fmt.Sprintf("WARNING: Pool zeroing and chunks of %s slow down thin provisioning; consider -Zn, or chunks of less than %s", HumanSize(g.chunk), HumanSize(slowThinChunk)))
 	}
 	if spec.Size.Of == OfFree || spec.Size.Of == OfPVs { // leave room for metadata and spare
 		if g.data <= 2*g.metadata {

@@ -222,7 +222,7 @@ func (vg *VG) SetPermission(name string, write bool) error {
 	}
 	lv.setStatus(statusWrite, write)
 	if !write {
-		lv.Flags = slices.DeleteFunc(slices.Clone(lv.Flags), func(f string) bool { return f == flagWriteLocked })
+		lv.setFlag(flagWriteLocked, false)
 	}
 	return nil
 }

@@ -14,8 +14,12 @@ import (
 
 func lvmMergeVerbs() []lvmVerb {
 	return []lvmVerb{
-		{"lvconvert", "merge snapshots into their origins, or make volumes snapshots", "--merge [-b] [-i SECONDS] VG/SNAPSHOT|@TAG...\n-s [-c CHUNK] VG/ORIGIN VG/STORE",
-			"merge mergesnapshot mergethin background|b interval|i: snapshot|s chunksize|c: zero|Z: stripes: type:", lvconvert},
+		{"lvconvert", "merge snapshots into their origins, or make volumes snapshots, thin pools, or thin",
+			"--merge [-b] [-i SECONDS] VG/SNAPSHOT|@TAG...\n-s [-c CHUNK] VG/ORIGIN VG/STORE\n" +
+				"--thinpool [--poolmetadata VG/LV|--poolmetadatasize SIZE] [-c CHUNK] [-Z n] [--discards D] VG/LV [PATH...]\n" +
+				"-T --thinpool VG/POOL [--originname NAME] VG/LV\n--swapmetadata --poolmetadata VG/LV VG/POOL",
+			`merge mergesnapshot mergethin background|b interval|i: snapshot|s chunksize|c: zero|Z: stripes: stripesize|I: type: thin|T thinpool: originname:
+			poolmetadata: poolmetadatasize: poolmetadataspare: discards: errorwhenfull: readahead|r: swapmetadata alloc:`, lvconvert},
 		{"lvpoll", "wait for a merge that was begun, and drop what was merged", "--polloperation merge [-i SECONDS] VG/SNAPSHOT...",
 			"polloperation: interval|i: handlemissingpvs abort", lvpoll},
 	}
@@ -42,8 +46,11 @@ func lvconvert(ctx context.Context, r *lvmRun) error {
 	if r.args.has("snapshot") || r.args.get("type") == "snapshot" {
 		return r.attachStore(ctx)
 	}
+	if r.wantsThinConversion() {
+		return r.convertThin(ctx)
+	}
 	if !r.args.has("merge") && !r.args.has("mergesnapshot") && !r.args.has("mergethin") {
-		return usagef("only --merge and --snapshot are known here")
+		return usagef("only --merge, --snapshot, --thinpool and --thin are known here")
 	}
 	if len(r.args.words) == 0 {
 		return usagef("please give snapshots to merge")

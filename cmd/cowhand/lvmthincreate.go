@@ -262,6 +262,12 @@ func (r *lvmRun) thinPoolFlags(w *thinWish) (err error) {
 	if w.pool.Size, _, err = r.sizeFlags(); err != nil {
 		return err
 	}
+	return r.thinPoolTraits(w)
+}
+
+// thinPoolTraits reads what beside its size a new pool is to be like.
+func (r *lvmRun) thinPoolTraits(w *thinWish) (err error) {
+	a := r.args
 	var signed bool
 	if w.pool.Metadata, signed, err = r.metadataSize(); err != nil || signed {
 		if signed {
