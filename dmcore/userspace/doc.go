@@ -52,6 +52,7 @@
 //	                 blocks of a thin device: shared to read or overwrite them where
 //	                 they are, alone to change where that is; one run at a time, and
 //	                 held over the I/O of data
+//	thinPool.inRow   the blocks of one write are allocated in a row
 //	thinPool.tx      commits and the mode of a pool; held over their I/O, not over
 //	                 that of data. thinmeta's locks come after it.
 //	origin.io        shared: a write on its way to the origin, a batch of a merge;

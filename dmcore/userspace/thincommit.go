@@ -167,6 +167,12 @@ func (s dataSync) Sync() error {
 		return errPoolFailed
 	}
 	runs := joined(p.fresh)
+	if n := len(runs); n > 1 {
+		all := poolRun{runs[0].first, uint64(runs[n-1].first-runs[0].first) + runs[n-1].n}
+		if all.n <= 2*uint64(len(p.fresh)) { // few others lie between
+			runs = []poolRun{all}
+		}
+	}
 	if p.syncAll || len(runs) > scattered {
 		return data.Sync()
 	}

@@ -28,6 +28,8 @@ type thinPool struct {
 	meta    *thinmeta.Pool
 	buffers sync.Pool // of *[]byte, to copy with
 
+	inRow sync.Mutex // held to allocate the blocks of one write; taken before tx
+
 	// tx is held to commit, to give a transaction up, and to change the mode. It is
 	// taken before the locks of meta.
 	tx       sync.Mutex

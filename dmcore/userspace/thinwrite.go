@@ -90,15 +90,21 @@ func (t *thinTarget) writeNew(p []byte, off int64) (int64, error) {
 // tells how many bytes have one.
 func (t *thinTarget) places(p []byte, off int64) (list []newPlace, done int64, err error) {
 	size := t.pool.block
-	for done < int64(len(p)) {
-		at := off + done
-		x, err := t.find(at, min(int64(len(p))-done, size-at%size))
+	var old []piece
+	for at := off; at < off+int64(len(p)); {
+		x, err := t.find(at, min(off+int64(len(p))-at, size-at%size))
 		if err != nil {
-			return list, 0, err
+			return nil, 0, err
 		}
 		if x.mapped && !x.shared {
 			break
 		}
+		old = append(old, x)
+		at += x.n
+	}
+	t.pool.inRow.Lock()
+	defer t.pool.inRow.Unlock()
+	for _, x := range old {
 		d, err := t.pool.allocate()
 		if errors.Is(err, errPoolFull) && done > 0 {
 			break
@@ -106,7 +112,7 @@ func (t *thinTarget) places(p []byte, off int64) (list []newPlace, done int64, e
 		if err != nil {
 			return list, 0, err
 		}
-		list = append(list, newPlace{thinmeta.VBlock(at / size), d, x})
+		list = append(list, newPlace{thinmeta.VBlock((off + done) / size), d, x})
 		done += x.n
 	}
 	return list, done, nil
