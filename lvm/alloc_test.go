@@ -135,3 +135,28 @@ func TestExtend(t *testing.T) {
 	}
 	must(t, vg.Validate())
 }
+
+// A percentage of what is free is as much of that as can be had.
+func TestExtendByPercent(t *testing.T) {
+	for _, c := range []struct {
+		pvs  []Extents
+		want Extents
+	}{
+		{[]Extents{10, 10}, 20},
+		{[]Extents{10, 30}, 20},     // of the second disk a third
+		{[]Extents{10, 30, 15}, 50}, // its stripes go on elsewhere
+	} {
+		vg := testVG(t, c.pvs...)
+		_, err := vg.AddStriped(StripedSpec{LinearSpec: LinearSpec{Name: "w", Size: Size{Count: 4}, PVs: []string{"pv0", "pv1"}}, Stripes: 2})
+		must(t, err)
+		n := vg.roomBehind(vg.LV("w"), nil)
+		if n+4 != c.want {
+			t.Errorf("%v: %d extents more", c.pvs, n)
+		}
+		if _, err := vg.ExtendLV("w", 4+n+2); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("%v: more than that: %v", c.pvs, err)
+		}
+		_, err = vg.ExtendLV("w", 4+n)
+		must(t, err)
+	}
+}

@@ -3,6 +3,7 @@ package lvm
 import (
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // ExtendLV makes a volume to extents long: a plain volume, or the store of a
@@ -90,6 +91,28 @@ func (vg *VG) lengthen(lv *LV, need Extents, free *space, notes []string) ([]str
 	}
 	lv.grow(segments(have, runs))
 	return notes, nil
+}
+
+// roomBehind is how many extents a volume, or the data of a pool, could be made longer
+// by: with stripes not all that is free can be had.
+func (vg *VG) roomBehind(lv *LV, pvs []string) Extents {
+	if p := lv.ThinPool(); p != nil && vg.LV(p.Data) != nil {
+		lv = vg.LV(p.Data)
+	}
+	free := vg.roomFor(lv, vg.space(pvs))
+	stripes := 1
+	if len(lv.Segments) > 0 {
+		stripes = max(1, len(lv.Segments[len(lv.Segments)-1].Stripes))
+	}
+	all := count(free.runs)
+	if stripes == 1 {
+		return all
+	}
+	rows := sort.Search(int(all)/stripes, func(less int) bool { // the first that is too many, less one
+		_, err := free.clone().striped(stripes, Extents(less)+1)
+		return err != nil
+	})
+	return Extents(rows * stripes)
 }
 
 // extendStriped goes on with as many stripes, on any physical volumes.

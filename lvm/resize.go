@@ -48,6 +48,9 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 		if r.More {
 			n += x.Was
 		}
+		if r.Size.Of == OfFree || r.Size.Of == OfPVs { // as much of that as can be had
+			n = min(n, x.Was+vg.roomBehind(lv, r.PVs))
+		}
 		own := lv.allocation
 		if r.Policy != "" {
 			lv.allocation = r.Policy

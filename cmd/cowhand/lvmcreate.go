@@ -68,6 +68,15 @@ func (r *lvmRun) permission() (readOnly bool, err error) {
 }
 
 func lvcreate(ctx context.Context, r *lvmRun) error {
+	err := r.create(ctx)
+	if failed, ok := errors.AsType[*lvm.Error](err); ok && failed.Op == "zero" {
+		return lvmSays(err, "Failed to initialize logical volume %s", failed.LV)
+	}
+	return err
+}
+
+// create makes what the command line asks for.
+func (r *lvmRun) create(ctx context.Context) error {
 	if r.wantsVirtual() {
 		return r.createVirtual(ctx)
 	}
