@@ -58,7 +58,7 @@ func (a *lvmArgs) get(name string) string {
 
 // parseLVM reads a command line as getopt_long does: flags may stand anywhere
 // up to "--", short ones together ("-fy") and with their value attached
-// ("-L4m"), long ones abbreviated as far as they are unique.
+// ("-L4m"), long ones abbreviated as far as they are unique, and with hyphens anywhere.
 func parseLVM(options map[string]*lvmOption, args []string) (*lvmArgs, error) {
 	a := &lvmArgs{flags: map[string][]string{}}
 	for len(args) > 0 {
@@ -78,6 +78,7 @@ func parseLVM(options map[string]*lvmOption, args []string) (*lvmArgs, error) {
 			return a, nil
 		case strings.HasPrefix(word, "--"):
 			name, value, attached := strings.Cut(word, "=")
+			name = "--" + strings.ReplaceAll(name[2:], "-", "") // lvm2 2.03.16, tools/lvmcmdline.c, lvm_run_command
 			o, err := lvmLong(options, name)
 			if err != nil {
 				return nil, err

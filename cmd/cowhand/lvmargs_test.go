@@ -29,6 +29,7 @@ func TestParseLVM(t *testing.T) {
 		{line: "--addtag a --addtag=b", flags: map[string][]string{"addtag": {"a", "b"}}},
 		{line: "--metadatacopies 2", flags: map[string][]string{"pvmetadatacopies": {"2"}}},
 		{line: "--snap --noh", flags: map[string][]string{"snapshot": {""}, "noheadings": {""}}},
+		{line: "--add-tag=a-b --no-headings- -y", flags: map[string][]string{"addtag": {"a-b"}, "noheadings": {""}, "yes": {""}}},
 		{line: "-y -- -L vg", flags: map[string][]string{"yes": {""}}, words: []string{"-L", "vg"}},
 		{line: "-", flags: map[string][]string{}, words: []string{"-"}},
 		{line: "--no", bad: "ambiguous; possibilities: --noheadings --nosuffix"},

@@ -23,7 +23,7 @@ func lvmVolumeVerbs() []lvmVerb {
 			"activate|a: addtag: deltag: permission|p: readahead|r: persistent|M: minor: major|j: contiguous|C: alloc: refresh discards: zero|Z: errorwhenfull: setactivationskip|k: setautoactivation: ignoreactivationskip|K partial|P poll: activationmode: select|S:", lvchange},
 		{"lvrename", "give a volume another name", "VG OLD NEW\nVG/OLD NEW", "", lvrename},
 		{"lvextend", "make a volume, or the store of a snapshot, longer", "-L [+]SIZE|-l [+]EXTENTS|N%FREE VG/LV [PATH...]\n--poolmetadatasize [+]SIZE VG/POOL [PATH...]",
-			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r use-policies", lvextend},
+			"size|L: extents|l: poolmetadatasize: alloc: nofsck resizefs|r usepolicies", lvextend},
 	}
 }
 
@@ -74,7 +74,7 @@ func lvextend(ctx context.Context, r *lvmRun) error {
 	if len(r.args.words) == 0 {
 		return usagef("please provide the logical volume name")
 	}
-	if r.args.has("use-policies") {
+	if r.args.has("usepolicies") {
 		return r.extendByPolicy(ctx)
 	}
 	if r.args.has("resizefs") {
