@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -318,8 +319,17 @@ func (r *lvmRun) thinPoolTraits(w *thinWish) (err error) {
 		return err
 	}
 	w.pool.Tags = a.tags("addtag")
-	w.pool.Traits, err = r.traits()
-	return err
+	if w.pool.Traits, err = r.traits(); err != nil {
+		return err
+	}
+	switch {
+	case w.newThin && a.has("readahead"):
+		return fmt.Errorf("--readahead: of the pool or of the volume in it: make one after the other: %w", lvm.ErrInvalid)
+	case !w.newThin && w.pool.Traits.Number != nil:
+		return fmt.Errorf("--minor: a thin pool has no device number of its own: %w", errors.ErrUnsupported)
+	}
+	w.pool.Traits.Number = nil
+	return nil
 }
 
 // metadataSize reads --poolmetadatasize. A sign is told apart.
