@@ -258,23 +258,41 @@ func (vg *VG) SwapPoolMetadata(pool, other string) error {
 	return nil
 }
 
-// SwapPoolMetadata is [VG.SwapPoolMetadata] of a pool and a volume that are not active.
-func (e *Engine) SwapPoolMetadata(ctx context.Context, vg, pool, other string) error {
-	return e.change(ctx, []string{vg}, func(groups map[string]*VG) (edit, error) {
-		g := groups[vg]
-		devs, err := e.look(ctx)
-		if err != nil {
-			return edit{}, err
-		}
-		if p := g.LV(pool); p != nil && p.ThinPool() != nil {
-			own, shared := g.UnitDevices([]*LV{p})
-			if slices.ContainsFunc(slices.Concat(own, shared), devs.live) {
-				return edit{}, g.fail(pool, "swap metadata", fmt.Errorf("is active, deactivate it first: %w", ErrInUse))
-			}
-		}
-		if lv := g.LV(other); lv != nil && devs.active(g, lv) {
-			return edit{}, g.fail(other, "swap metadata", fmt.Errorf("is active, deactivate it first: %w", ErrInUse))
-		}
-		return edit{}, g.SwapPoolMetadata(pool, other)
+// SwapPoolMetadata is [VG.SwapPoolMetadata] of a pool that is not active, and a volume
+// that nothing has open, which is not active afterwards.
+func (e *Engine) SwapPoolMetadata(ctx context.Context, vg, pool, other string) (err error) {
+	unlock, err := e.Locks.VGs(ctx, true, vg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	before, err := e.loaded(ctx, []string{vg})
+	if err != nil {
+		return err
+	}
+	g := before[vg]
+	if err := g.Clone().SwapPoolMetadata(pool, other); err != nil { // before any device goes
+		return err
+	}
+	devs, err := e.look(ctx)
+	if err != nil {
+		return err
+	}
+	own, shared := g.UnitDevices([]*LV{g.LV(pool)})
+	if slices.ContainsFunc(slices.Concat(own, shared), devs.live) {
+		return g.fail(pool, "swap metadata", fmt.Errorf("is active, deactivate it first: %w", ErrInUse))
+	}
+	was, err := e.takeDown(ctx, g, other)
+	if err != nil {
+		return err
+	}
+	err = e.changeLocked(ctx, []string{vg}, before, func(groups map[string]*VG) (edit, error) {
+		return edit{}, groups[vg].SwapPoolMetadata(pool, other)
 	})
+	if err != nil && was {
+		if now, again := e.Store.Load(ctx, vg); again == nil && now.Seqno == g.Seqno {
+			err = errors.Join(err, e.bringBack(ctx, now, []string{other}))
+		}
+	}
+	return err
 }

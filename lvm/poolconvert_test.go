@@ -112,8 +112,23 @@ func TestConvertPoolDevices(t *testing.T) {
 	}
 	_, err = w.CreateThins(ctx, "vg", []ThinSpec{{Pool: "data", Name: "t", Size: extents(2)}}, thinOn)
 	must(t, err)
-	if err := w.SwapPoolMetadata(ctx, "vg", "data", "nobody"); !errors.Is(err, ErrInUse) {
+	_, err = w.Create(ctx, "vg", StripedSpec{LinearSpec: LinearSpec{Name: "other", Size: extents(40)}}, true)
+	must(t, err)
+	swap := func() error { return w.SwapPoolMetadata(ctx, "vg", "data", "other") }
+	if err := swap(); !errors.Is(err, ErrInUse) {
 		t.Errorf("an active pool: %v", err)
 	}
+	must(t, errors.Join(w.Deactivate(ctx, Ref{"vg", "t"}), w.Deactivate(ctx, Ref{"vg", "data"})))
+	w.devs[uuid("other")].info.OpenCount = 1
+	if err := swap(); !errors.Is(err, ErrInUse) || w.devs[uuid("other")] == nil {
+		t.Errorf("a volume that is open: %v", err)
+	}
+	w.devs[uuid("other")].info.OpenCount = 0
+	must(t, swap())
+	must(t, swap()) // and back
+	if len(w.devs) > 0 {
+		t.Errorf("left %v", w.devs)
+	}
+	must(t, w.Activate(ctx, Ref{"vg", "t"}))
 	w.settled("in the end")
 }
