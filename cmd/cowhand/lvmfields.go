@@ -169,15 +169,15 @@ func lvmVolumeColumns() []lvmColumn {
 			}
 			return thinHealth(r)
 		}),
-		lvmText(of, "lv_check_needed", "CheckNeeded", 15, func(r *lvmRow) string {
+		{"lv_check_needed", "CheckNeeded", true, 15, of, func(r *lvmRow) lvmCell {
 			switch {
 			case r.state.Thin == nil || r.state.Thin.Pool == nil:
-				return "unknown" // of what is no pool, too (lib/report/report.c, _lvcheckneeded_disp)
+				return lvmCell{text: "unknown"} // of what is no pool, too (lib/report/report.c, _lvcheckneeded_disp)
 			case r.state.Thin.Pool.NeedsCheck:
-				return "check needed"
+				return lvmCell{text: "check needed"}
 			}
-			return ""
-		}),
+			return lvmCell{}
+		}},
 		lvmLive("lv_merge_failed", "MergeFailed", "merge failed", 15, func(r *lvmRow) bool {
 			return r.state.Snapshot != nil && r.state.Snapshot.State == dmcore.MergeFailed
 		}),
