@@ -217,18 +217,18 @@ func (vg *VG) checkThinPool(pool string, st dmcore.ThinPoolStatus) error {
 // (Linux 6.1, drivers/md/dm-thin.c, pool_message and set_pool_mode). One whose data is
 // full takes them.
 func (vg *VG) unchangeable(pool string, st dmcore.ThinPoolStatus) error {
-	why := ""
+	name := vg.Name + "/" + pool
 	switch {
 	case st.State != dmcore.ThinOK:
-		why = fmt.Sprintf("has failed, it tells nothing but %q", st.State)
+		return fmt.Errorf("has failed, it tells nothing but %q: deactivate all that is in it, look after its disks and activate it again, or have lvm2 repair it (lvconvert --repair %s): %w",
+			st.State, name, ErrInUse)
 	case st.NeedsCheck:
-		why = "its metadata needs a check, and is read-only until then"
+		// Of itself lvm2 2.03.16 clears the mark or not as it was built; thin_repair 0.9.0
+		// keeps it.
+		return fmt.Errorf(`its metadata needs a check, and is read-only until then: deactivate all that is in it, and have lvm2 check it (lvchange -ay %s --config 'global/thin_check_options=["-q","--clear-needs-check-flag"]'): %w`,
+			name, ErrInUse)
 	case st.Mode == dmcore.ThinPoolReadOnly:
-		why = "its metadata is read-only"
-	default:
-		return nil
+		return fmt.Errorf("its metadata is read-only: deactivate all that is in it, and activate it again: %w", ErrInUse)
 	}
-	// Whether its check when it activates the pool clears the mark is a matter of lvm2's
-	// settings (global/thin_check_options); its repair does.
-	return fmt.Errorf("%s: deactivate all that is in it, and have lvm2 repair it (lvconvert --repair %s/%s): %w", why, vg.Name, pool, ErrInUse)
+	return nil
 }

@@ -24,7 +24,7 @@ func TestThinPoolNeedsCheck(t *testing.T) {
 	}}
 	for _, s := range []thinStep{makeSecond, thinRemoval("s1"), merge} {
 		err := s.do(t.Context(), w)
-		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "lvconvert --repair vg/pool") {
+		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "lvchange -ay vg/pool --config") {
 			t.Errorf("%s: %v", s.name, err)
 		}
 		if now := w.rig.load(t, "vg").Seqno; now != before || len(w.devs) != devices {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +101,7 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		Elsewhere: lvm.KernelDevices,
 		// As with lvm2, whether or not a monitor runs now.
 		PoolThreshold: func(vg *lvm.VG, pool *lvm.LV) int { return h.extendPolicy(vg, pool).Threshold },
-		Warn:          func(err error) { h.note("warning: %s", err) },
+		Warn:          h.warnOnce(),
 	}
 	if os.Geteuid() == 0 {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
@@ -111,6 +112,16 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		e.Trace = h.narrate()
 	}
 	return e
+}
+
+// warnOnce tells each warning once: of a thin pool there may be one for each volume in it.
+func (h *host) warnOnce() func(error) {
+	var told sync.Map
+	return func(err error) {
+		if _, again := told.LoadOrStore(err.Error(), true); !again {
+			h.note("warning: %s", err)
+		}
+	}
 }
 
 // narrate tells the steps of a change as they are done. It never makes one wait:
