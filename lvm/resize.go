@@ -41,7 +41,7 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 				return ed, errors.Join(err, again)
 			}
 		}
-		n, note, err := r.Size.Extents(vg, Basis{Origin: vg.Origin(ref.LV), PVs: r.PVs})
+		n, note, err := r.Size.Extents(vg, Basis{Origin: vg.Origin(ref.LV), PVs: r.PVs, Extend: true})
 		if err != nil {
 			return edit{}, vg.fail(ref.LV, "extend", err)
 		}
@@ -78,7 +78,7 @@ func (vg *VG) extendMetadata(lv *LV, r ExtendRequest) ([]string, error) {
 	if p == nil {
 		return nil, vg.fail(lv.Name, "extend metadata", fmt.Errorf("is no thin pool: %w", ErrInvalid))
 	}
-	n, _, err := r.Metadata.Extents(vg, Basis{PVs: r.PVs})
+	n, _, err := r.Metadata.Extents(vg, Basis{PVs: r.PVs, Extend: true})
 	if err != nil {
 		return nil, vg.fail(lv.Name, "extend metadata", err)
 	}

@@ -189,6 +189,9 @@ type Basis struct {
 	Origin *LV            // for percentages of the origin
 	Chunk  dmcore.Sectors // of the snapshot; 0: the default
 	PVs    []string       // names of the physical volumes to use, none: all
+	// Extend rounds percentages up, as extensions do, where new volumes round them down
+	// (lvm2 2.03.16, lib/metadata/lv_manip.c, extents_from_percent_size).
+	Extend bool
 }
 
 // Extents turns a size into extents of vg, rounding bytes up. The note, if any,
@@ -222,8 +225,11 @@ func (s Size) Extents(vg *VG, b Basis) (n Extents, note string, err error) {
 
 func (s Size) percentage(vg *VG, b Basis) (Extents, error) {
 	percent := func(of Extents) Extents {
-		p := Extents(s.Percent)
-		return of/100*p + of%100*p/100
+		p, more := Extents(s.Percent), Extents(0)
+		if b.Extend || s.Of == OfOrigin {
+			more = 99
+		}
+		return of/100*p + (of%100*p+more)/100
 	}
 	switch s.Of {
 	case OfFree:
@@ -245,11 +251,7 @@ func (s Size) percentage(vg *VG, b Basis) (Extents, error) {
 		// The store's own chunks come on top of the share of the origin
 		// (lvm2 2.03.16, lib/metadata/lv_manip.c, percentages of ORIGIN).
 		size := b.Origin.Extents()
-		share := percent(size)
-		if (uint64(size)*uint64(s.Percent))%100 != 0 {
-			share++
-		}
-		return COWMaximum(vg.Sectors(size), orDefault(b.Chunk), vg.ExtentSize) - size + share, nil
+		return COWMaximum(vg.Sectors(size), orDefault(b.Chunk), vg.ExtentSize) - size + percent(size), nil
 	}
 	return 0, fmt.Errorf("size %s: unknown base: %w", s, ErrInvalid)
 }

@@ -90,6 +90,8 @@ func TestSizeExtents(t *testing.T) {
 		{size: Size{Count: 7}, want: 7},
 		{size: Size{Percent: 50, Of: OfFree}, want: 55},
 		{size: Size{Percent: 10, Of: OfVG}, want: 15},
+		{size: Size{Percent: 8, Of: OfFree}, want: 8}, // of 110: 8.8
+		{size: Size{Percent: 8, Of: OfFree}, b: Basis{Extend: true}, want: 9},
 		{size: Size{Percent: 100, Of: OfVG}, want: 110}, // no more than is free
 		{size: Size{Percent: 50, Of: OfPVs}, want: 75},
 		{size: Size{Percent: 50, Of: OfPVs}, b: Basis{PVs: []string{"pv1"}}, want: 25},
