@@ -14,41 +14,41 @@ import (
 func TestThinTwinPolicy(t *testing.T) {
 	theirs, ours := twins(t)
 	const policy = " --config activation{thin_pool_autoextend_threshold=70}"
-	both(t, theirs, ours,
+	inside.Both(t, theirs, ours,
 		"lvcreate -y -T -L 32M -V 64M -n t1 VG/pool"+policy,
 		"lvextend --use-policies VG/pool"+policy,
 	)
-	for _, s := range []side{theirs, ours} {
-		inside.Run(t, "dd", "if=/dev/zero", "of=/dev/"+s.name+"/t1", "bs=1M", "count=24", "oflag=direct")
+	for _, s := range []inside.Side{theirs, ours} {
+		inside.Run(t, "dd", "if=/dev/zero", "of=/dev/"+s.Name+"/t1", "bs=1M", "count=24", "oflag=direct")
 	}
-	both(t, theirs, ours, "lvextend --use-policies VG/pool"+policy)
-	for _, s := range []side{theirs, ours} {
-		s.fillMetadata(t, "pool", 76)
+	inside.Both(t, theirs, ours, "lvextend --use-policies VG/pool"+policy)
+	for _, s := range []inside.Side{theirs, ours} {
+		fillPool(t, s, "pool", 76)
 	}
-	both(t, theirs, ours,
+	inside.Both(t, theirs, ours,
 		"lvextend --use-policies VG/pool"+policy,
 		"lvextend --use-policies VG/pool"+policy,
 	)
 	// Both parts at once. lvm2 2.03.16 takes the percentage of the metadata for a
 	// count of extents then, and 2.03.17 does not (lib/metadata/lv_manip.c,
 	// lv_resize).
-	inside.Run(t, "dd", "if=/dev/zero", "of=/dev/"+ours.name+"/t1", "bs=1M", "seek=24", "count=8", "oflag=direct")
-	ours.fillMetadata(t, "pool", 76)
-	ours.do(t, "lvextend --use-policies VG/pool"+policy)
-	if got := strings.Fields(inside.Run(t, "lvs", "--noheadings", "-o", "lv_size,lv_metadata_size", ours.name+"/pool")); !slices.Equal(got, []string{"48.00m", "12.00m"}) {
+	inside.Run(t, "dd", "if=/dev/zero", "of=/dev/"+ours.Name+"/t1", "bs=1M", "seek=24", "count=8", "oflag=direct")
+	fillPool(t, ours, "pool", 76)
+	ours.Do(t, "lvextend --use-policies VG/pool"+policy)
+	if got := strings.Fields(inside.Run(t, "lvs", "--noheadings", "-o", "lv_size,lv_metadata_size", ours.Name+"/pool")); !slices.Equal(got, []string{"48.00m", "12.00m"}) {
 		t.Errorf("the pool has %v, want 48 and 12 MiB", got)
 	}
-	for _, s := range []side{theirs, ours} {
-		s.sound(t, "pool")
+	for _, s := range []inside.Side{theirs, ours} {
+		s.Sound(t, "pool")
 	}
 }
 
-// fillMetadata makes thin devices that no metadata of LVM's knows, until so much
+// fillPool makes thin devices that no metadata of LVM's knows, until so much
 // of a pool's metadata is in use.
-func (s side) fillMetadata(t *testing.T, pool string, percent float64) {
+func fillPool(t *testing.T, s inside.Side, pool string, percent float64) {
 	t.Helper()
-	e := engine(s.disk)
-	vg, err := e.Store.Load(t.Context(), s.name)
+	e := engine(s.Disk)
+	vg, err := e.Store.Load(t.Context(), s.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

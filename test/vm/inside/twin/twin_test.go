@@ -10,8 +10,9 @@ import (
 
 // The same commands make the same of a group, at every step.
 func TestTwinThick(t *testing.T) {
-	theirs, ours := twins(t)
-	for _, command := range []string{
+	theirs, ours := inside.Twins(t)
+	inside.Both(t, theirs, ours,
+		"vgcreate VG DISK",
 		"lvcreate -y -L 32M -n web VG",
 		"lvcreate -y -i 1 -l 10 -n plain VG",
 		"lvcreate -y -s -L 8M -c 4k -n s1 VG/web",
@@ -28,54 +29,38 @@ func TestTwinThick(t *testing.T) {
 		"lvchange -r 1M VG/ahead",
 		"lvchange -r auto VG/ahead",
 		"lvconvert --merge -i 1 VG/s3",
-	} {
-		for _, g := range []group{theirs, ours} {
-			g.do(t, command)
-		}
-		same(t, command, theirs, ours)
-		if t.Failed() {
-			return
-		}
-	}
-	for _, g := range []group{theirs, ours} {
-		inside.Run(t, "vgck", g.name)
+	)
+	for _, g := range []inside.Side{theirs, ours} {
+		inside.Run(t, "vgck", g.Name)
 	}
 }
 
 // A merge whose origin is open is recorded, and begins when it is activated anew.
 func TestTwinDeferredMerge(t *testing.T) {
-	theirs, ours := twins(t)
-	each := func(command string) {
-		t.Helper()
-		for _, g := range []group{theirs, ours} {
-			g.do(t, command)
-		}
-		same(t, command, theirs, ours)
-	}
-	each("lvcreate -y -L 32M -n web VG")
-	each("lvcreate -y -s -L 16M -n s1 VG/web")
+	theirs, ours := inside.Twins(t)
+	inside.Both(t, theirs, ours, "vgcreate VG DISK", "lvcreate -y -L 32M -n web VG", "lvcreate -y -s -L 16M -n s1 VG/web")
 	var open []*os.File
-	for _, g := range []group{theirs, ours} {
-		inside.Run(t, "sh", "-c", "yes "+"later"+" | dd of=/dev/"+g.name+"/web bs=1M count=4 iflag=fullblock oflag=direct")
-		f, err := os.Open("/dev/" + g.name + "/web")
+	for _, g := range []inside.Side{theirs, ours} {
+		inside.Run(t, "sh", "-c", "yes "+"later"+" | dd of=/dev/"+g.Name+"/web bs=1M count=4 iflag=fullblock oflag=direct")
+		f, err := os.Open("/dev/" + g.Name + "/web")
 		if err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, f)
 	}
-	each("lvconvert --merge VG/s1")
+	inside.Both(t, theirs, ours, "lvconvert --merge VG/s1")
 	for _, f := range open {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	each("lvchange -an VG/web")
-	for _, g := range []group{theirs, ours} {
-		g.do(t, "lvchange -ay VG/web")
+	inside.Both(t, theirs, ours, "lvchange -an VG/web")
+	for _, g := range []inside.Side{theirs, ours} {
+		g.Do(t, "lvchange -ay VG/web")
 		// lvm2 has udev or a daemon wait for the end, and here it has none; ours leaves a process.
-		inside.Run(t, "timeout", "60", "sh", "-c", "while lvs -a --noheadings -o name "+g.name+" | grep -q s1; do lvpoll --polloperation merge -i 1 "+g.name+"/web || sleep 0.2; done")
+		inside.Run(t, "timeout", "60", "sh", "-c", "while lvs -a --noheadings -o name "+g.Name+" | grep -q s1; do lvpoll --polloperation merge -i 1 "+g.Name+"/web || sleep 0.2; done")
 	}
-	same(t, "the merge", theirs, ours)
+	inside.Same(t, "the merge", theirs, ours)
 	if sum := inside.Run(t, "sh", "-c", "cat /dev/vgc/web | tr -d '\\000' | wc -c"); strings.TrimSpace(sum) != "0" {
 		t.Errorf("the origin holds %s bytes that are not zero: it held none when the snapshot was taken", strings.TrimSpace(sum))
 	}
@@ -83,20 +68,22 @@ func TestTwinDeferredMerge(t *testing.T) {
 
 // What one activates, the other knows as its own, and takes down.
 func TestTwinTakeTurns(t *testing.T) {
-	_, g := twins(t)
-	lvm2(t, "lvcreate", "-y", "-L", "32M", "-n", "web", g.name)
-	cowhand(t, "lvcreate", "-y", "-s", "-L", "8M", "-n", "s1", g.name+"/web")
-	lvm2(t, "lvcreate", "-y", "-s", "-L", "8M", "-n", "s2", g.name+"/web")
-	for _, turn := range []struct{ down, up maker }{{lvm2, cowhand}, {cowhand, lvm2}, {cowhand, cowhand}} {
-		before := g.picture(t)
-		turn.down(t, "lvchange", "-an", g.name+"/web")
-		if left := inside.Run(t, "dmsetup", "ls"); strings.Contains(left, g.name) {
+	theirs, ours := inside.Twins(t)
+	lvm2 := inside.Side{Name: ours.Name, Disk: ours.Disk}
+	theirs.Do(t, "vgcreate VG DISK")
+	lvm2.Do(t, "vgcreate VG DISK", "lvcreate -y -L 32M -n web VG")
+	ours.Do(t, "lvcreate -y -s -L 8M -n s1 VG/web")
+	lvm2.Do(t, "lvcreate -y -s -L 8M -n s2 VG/web")
+	for _, turn := range []struct{ down, up inside.Side }{{lvm2, ours}, {ours, lvm2}, {ours, ours}} {
+		before := ours.Picture(t)
+		turn.down.Do(t, "lvchange -an VG/web")
+		if left := inside.Run(t, "dmsetup", "ls"); strings.Contains(left, ours.Name) {
 			t.Errorf("left after deactivation: %s", left)
 		}
-		turn.up(t, "lvchange", "-ay", g.name+"/web")
-		if after := g.picture(t); after != before {
+		turn.up.Do(t, "lvchange -ay VG/web")
+		if after := ours.Picture(t); after != before {
 			t.Errorf("before\n%s\nafter\n%s", before, after)
 		}
 	}
-	inside.Run(t, "vgck", g.name)
+	inside.Run(t, "vgck", ours.Name)
 }
