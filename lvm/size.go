@@ -248,9 +248,12 @@ func (s Size) percentage(vg *VG, b Basis) (Extents, error) {
 		if b.Origin == nil {
 			return 0, fmt.Errorf("size %s: only a snapshot has an origin: %w", s, ErrInvalid)
 		}
-		// The store's own chunks come on top of the share of the origin
-		// (lvm2 2.03.16, lib/metadata/lv_manip.c, percentages of ORIGIN).
 		size := b.Origin.Extents()
+		if b.Extend { // lvm2 2.03.16, lib/metadata/lv_manip.c, _lvresize_extents_from_percent
+			return percent(size), nil
+		}
+		// Of a new snapshot the store's own chunks come on top of the share of the origin
+		// (the same file, percentages of ORIGIN).
 		return COWMaximum(vg.Sectors(size), orDefault(b.Chunk), vg.ExtentSize) - size + percent(size), nil
 	}
 	return 0, fmt.Errorf("size %s: unknown base: %w", s, ErrInvalid)

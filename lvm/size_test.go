@@ -100,6 +100,8 @@ func TestSizeExtents(t *testing.T) {
 		// header are 1 extent on top.
 		{size: Size{Percent: 100, Of: OfOrigin}, b: Basis{Origin: root}, want: 41},
 		{size: Size{Percent: 25, Of: OfOrigin}, b: Basis{Origin: root}, want: 11},
+		{size: Size{Percent: 26, Of: OfOrigin}, b: Basis{Origin: root, Extend: true}, want: 11},
+		{size: Size{Percent: 100, Of: OfOrigin}, b: Basis{Origin: root, Extend: true}, want: 40},
 		{size: Size{Percent: 1, Of: OfOrigin}, b: Basis{Origin: root}, want: 2},
 		{size: Size{Percent: 25, Of: OfOrigin}, err: ErrInvalid},
 		{size: Size{}, err: ErrInvalid},

@@ -32,6 +32,7 @@ func TestTwinOptions(t *testing.T) {
 		"lvchange --setactivationskip n VG/skip",
 		"lvextend -l +10%FREE VG/skip",
 		"lvextend -L 8M VG/ro",
+		"lvextend -l +10%ORIGIN VG/sa",
 		"vgchange -an VG",
 		"lvchange -aey VG/a",
 		"vgchange -aey VG",
