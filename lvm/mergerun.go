@@ -13,6 +13,7 @@ import (
 type MergeStart struct {
 	Snapshot, Origin Ref
 	Started          bool
+	Done             bool     // a thin one took its origin's place: there is nothing to wait for
 	Why              string   // why it has to wait, and for what
 	Others           []string // of a thin one: the other snapshots of the origin as it was
 }

@@ -47,7 +47,7 @@ func (e *Engine) mergeThin(ctx context.Context, ref Ref, must bool) (st MergeSta
 	}
 	if st.Why == "" {
 		st.Others, err = e.replaceOrigin(ctx, ref, origin.Name)
-		st.Started = err == nil
+		st.Started, st.Done = err == nil, err == nil
 		return st, err
 	}
 	if must {

@@ -110,14 +110,25 @@ func (h *host) mergeStart(ctx context.Context, c *cli.Context) error {
 	}
 	h.changed = true
 	var begun []lvm.Ref
+	done := 0
 	for _, s := range starts {
-		if s.Started {
+		switch {
+		case s.Done:
+			done++
+			h.note("%s: merged, it took the place of what %s was", s.Snapshot, s.Origin)
+			if len(s.Others) > 0 {
+				h.note("%s: %s, of it as it was, stay its snapshots", s.Origin, strings.Join(s.Others, ", "))
+			}
+			continue
+		case s.Started:
 			begun = append(begun, s.Snapshot)
 			continue
 		}
 		h.note("%s: its merge is recorded and waits: %s", s.Snapshot, s.Why)
 	}
 	switch {
+	case len(begun) == 0 && done == len(starts):
+		return nil
 	case len(begun) == 0:
 		return errPending
 	case c.Bool("background"):
@@ -126,7 +137,7 @@ func (h *host) mergeStart(ctx context.Context, c *cli.Context) error {
 	if err := h.watchMerges(ctx, e, begun, h.mergeInterval(c)); err != nil {
 		return err
 	}
-	if len(begun) < len(starts) {
+	if len(begun)+done < len(starts) {
 		return errPending
 	}
 	return nil
