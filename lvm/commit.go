@@ -54,6 +54,7 @@ func (s *Store) prepare(ctx context.Context, next *VG, archive *Archive) (*Pendi
 		return nil, err
 	}
 	p := &Pending{VG: next.Clone()}
+	p.VG.stampHistory(s.clock())
 	p.VG.Seqno++
 	p.VG.lockWrites()
 	if err := p.VG.Validate(); err != nil {
@@ -317,6 +318,13 @@ func (s *Store) command() string {
 		return "cowhand"
 	}
 	return s.Command
+}
+
+func (s *Store) clock() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
 }
 
 func (s *Store) header(description string) Header {

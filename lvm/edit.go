@@ -34,6 +34,7 @@ func (vg *VG) printGroup(s *lvmtext.Section) {
 	for _, pv := range vg.PVs {
 		printPV(pvs.Add(pv.Name), pv)
 	}
+	defer vg.printHistory(s)
 	if len(vg.LVs) == 0 {
 		s.Delete("logical_volumes")
 		return

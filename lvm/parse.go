@@ -172,8 +172,7 @@ func (r *reader) group(s *lvmtext.Section) *VG {
 	}
 	if h := s.Section("historical_logical_volumes"); h != nil {
 		for _, l := range h.Sections() {
-			r.in(l, "historical volume "+l.Name())
-			vg.historical = append(vg.historical, l.Name(), r.text("name", false))
+			vg.Historical = append(vg.Historical, r.historical(l))
 		}
 	}
 	return vg

@@ -9,6 +9,7 @@ type PoolSettings struct {
 	CropMetadata     bool // thin_pool_crop_metadata: metadata ends where older versions of lvm2 end it
 	SeparateMetadata bool // thin_pool_metadata_require_separate_pvs: not on the physical volumes of the data
 	KeepMetadata     bool // zero_metadata=0: only the beginning of new metadata is zeroed
+	RecordHistory    bool // metadata/record_lvs_history: thin volumes that are removed are remembered
 	// WholeExternal says that external origins have to be whole chunks long, and
 	// what reads from one no longer (the kernel lacks external_origin_extend, or
 	// that is disabled).

@@ -205,8 +205,8 @@ func (vg *VG) names() map[string]bool {
 	for _, lv := range vg.LVs {
 		taken[lv.Name] = true
 	}
-	for _, name := range vg.historical {
-		taken[name] = true
+	for _, h := range vg.Historical {
+		taken[h.Name], taken[h.was] = true, true
 	}
 	return taken
 }

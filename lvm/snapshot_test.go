@@ -79,7 +79,9 @@ func TestAddSnapshots(t *testing.T) {
 	vg := testVG(t, 100, 100)
 	add(t, vg, "root", 10)
 	add(t, vg, "data", 5)
-	vg.historical = []string{"snapshot7"}
+	id, err := NewID(testStamp(90).Rand)
+	must(t, err)
+	vg.Historical = []*Historical{{Name: "snapshot7", ID: id}}
 	lvs, err := vg.AddSnapshots([]SnapshotSpec{
 		{Origin: "root", Name: "a", Size: Size{Count: 3}, Tags: []string{"z", "y"}, Stamp: testStamp(50)},
 		{Origin: "data", Size: Size{Percent: 100, Of: OfOrigin}, Chunk: 16, ReadOnly: true, PVs: []string{"pv1"}},

@@ -84,6 +84,7 @@ func (vg *VG) MergeThin(snap string) (m ThinMerge, err error) {
 	for _, k := range vg.links().byOrigin[snap] {
 		k.seg.Origin = origin.Name
 	}
+	vg.mergePast(snap, origin.Name)
 	vg.LV(t.Pool).ThinPool().tell(ThinMessage{Delete: was})
 	vg.drop(map[string]bool{snap: true})
 	return m, nil

@@ -43,6 +43,7 @@ func (vg *VG) Validate() error {
 	}
 	v.snapshots()
 	v.thins()
+	v.history()
 	v.extents()
 	if len(v.errs) == 0 {
 		return nil

@@ -34,11 +34,11 @@ type VG struct {
 	MaxPV      int // 0: no limit
 	PVs        []*PV
 	LVs        []*LV
+	Historical []*Historical // thin volumes that are gone
 
 	text       *lvmtext.Section // what was parsed, never edited; nil for a new group
 	was        string           // the section of text that is this group
 	file       bool             // text is of the flavour of backup files
-	historical []string         // names of removed volumes that lvm2 remembers
 	allocation string           // allocation_policy, "" for normal
 	lists      *Lists           // of the host that loaded it; nil: none
 	settings   PoolSettings     // of the host that loaded it
@@ -127,6 +127,7 @@ func (vg *VG) Clone() *VG {
 		p.Status, p.Flags, p.Tags = slices.Clone(pv.Status), slices.Clone(pv.Flags), slices.Clone(pv.Tags)
 		c.PVs[i] = &p
 	}
+	c.Historical = cloneHistory(vg.Historical)
 	c.LVs = make([]*LV, len(vg.LVs))
 	for i, lv := range vg.LVs {
 		c.LVs[i] = lv.clone()

@@ -115,9 +115,11 @@ func (vg *VG) Remove(names ...string) error {
 			}
 		}
 	}
+	vg.record(names)
 	vg.forgetThins(gone)
 	vg.drop(gone)
 	vg.dropSpare()
+	vg.pruneHistory()
 	return nil
 }
 
@@ -164,6 +166,7 @@ func (vg *VG) Rename(name, to string) error {
 	}
 	vg.LV(name).Name = to
 	vg.renameThin(name, to)
+	vg.renamePast(name, to)
 	vg.renameVirtual(name, to)
 	for _, k := range vg.links().all {
 		if k.seg.Origin == name {

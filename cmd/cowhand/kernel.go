@@ -79,7 +79,7 @@ func (h *host) kernelVolumes() (*lvm.Engine, error) {
 	e.Guard = h.guard
 	e.Probed = h.kernel().Probed
 	e.ReadAheads = h.kernel()
-	e.Store.Lists, e.Store.Pools = h.lvm2.lists(), h.lvm2.pools()
+	e.Store.Lists = h.lvm2.lists()
 	return e, nil
 }
 

@@ -112,6 +112,7 @@ func (s *lvm2) pools() lvm.PoolSettings {
 	a := s.Allocation
 	return lvm.PoolSettings{
 		CropMetadata: a.ThinPoolCropMetadata, SeparateMetadata: a.ThinPoolMetadataRequireSeparatePVs, KeepMetadata: !a.ZeroMetadata,
+		RecordHistory: s.Metadata.RecordLVsHistory,
 		WholeExternal: slices.Contains(s.Global.ThinDisabledFeatures, "external_origin_extend"),
 	}
 }

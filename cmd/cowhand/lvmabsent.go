@@ -16,7 +16,6 @@ lv_initial_image_sync|InitImgSyn|10
 lv_image_synced|ImgSynced|10
 lv_lockargs|LLockArgs|0
 lv_time_removed|RTime|26
-lv_historical|Historical|0
 convert_lv_uuid|Convert UUID|38
 mirror_log_uuid|Log UUID|38
 move_pv_uuid|Move UUID|38

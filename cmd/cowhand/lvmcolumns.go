@@ -19,6 +19,9 @@ type lvmRow struct {
 	pv    *lvm.PV
 	dev   *lvm.Volume // the device of pv
 	run   *lvm.Run    // of extents on pv, in use or free
+
+	past    *lvm.Historical // a volume that is gone
+	history bool            // those are to be named
 }
 
 // lvmGroup is a group with what is looked up often.

@@ -105,10 +105,11 @@ func lvmVolumeColumns() []lvmColumn {
 			n := bytesOf(r.group.Size(lv))
 			return lvmCell{text: r.units.String(n), number: float64(n), isNum: true}
 		}},
-		lvmText(of, "lv_ancestors", "Ancestors", 0, lvAncestors),
-		lvmText(of, "lv_full_ancestors", "FAncestors", 0, lvAncestors),
-		lvmText(of, "lv_descendants", "Descendants", 0, lvDescendants),
-		lvmText(of, "lv_full_descendants", "FDescendants", 0, lvDescendants),
+		lvmText(of, "lv_ancestors", "Ancestors", 0, ancestors(false)),
+		lvmText(of, "lv_full_ancestors", "FAncestors", 0, ancestors(true)),
+		lvmText(of, "lv_descendants", "Descendants", 0, descendants(false)),
+		lvmText(of, "lv_full_descendants", "FDescendants", 0, descendants(true)),
+		lvmText(of, "lv_historical", "Historical", 0, none),
 		lvmText(of, "move_pv", "Move", 0, none),
 		lvmText(of, "convert_lv", "Convert", 0, none),
 		lvmText(of, "mirror_log", "Log", 0, none),
@@ -187,7 +188,21 @@ func lvmVolumeColumns() []lvmColumn {
 		lvmText(of, "lv_attr", "Attr", 10, func(r *lvmRow) string { return r.group.attrs[r.lv.Name] }),
 	}
 	columns = append(columns, lvmThinColumns()...)
-	return lvmWhere(columns, func(r *lvmRow) bool { return r.lv != nil })
+	past := lvmPastColumns()
+	for i, c := range lvmWhere(columns, func(r *lvmRow) bool { return r.lv != nil }) {
+		if show, ok := past[c.name]; ok {
+			columns[i].show = func(r *lvmRow) lvmCell {
+				switch {
+				case r.past == nil:
+					return c.show(r)
+				case c.name == "lv_name":
+					return lvmCell{text: show(r), key: r.past.Name}
+				}
+				return lvmCell{text: show(r)}
+			}
+		}
+	}
+	return columns
 }
 
 // lvTime is when a volume was made, in the time zone of who looks.

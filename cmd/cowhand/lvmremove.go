@@ -17,6 +17,23 @@ func lvremove(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
+	if r.args.has("nohistory") {
+		e.Store.Pools.RecordHistory = false
+	}
+	var there []string
+	for _, w := range r.args.words {
+		if vg, name, ok := splitPast(w); ok {
+			if err := r.forgetPast(ctx, e, vg, name); err != nil {
+				return err
+			}
+			continue
+		}
+		there = append(there, w)
+	}
+	if len(there) == 0 && len(r.args.words) > 0 {
+		return nil
+	}
+	r.args.words = there
 	found, err := r.chosen(ctx, e)
 	if err != nil {
 		return err

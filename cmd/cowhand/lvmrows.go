@@ -103,7 +103,7 @@ func (r *lvmRun) groupLVs(g *lvmGroup, lvs []*lvm.LV, need lvmNeed) []*lvmRow {
 		if g.helpers[lv.Name] || !g.shown[lv.Name] && !r.args.has("all") {
 			continue
 		}
-		row := &lvmRow{group: g, lv: lv, state: g.states[lv.Name]}
+		row := &lvmRow{group: g, lv: lv, state: g.states[lv.Name], history: r.args.has("history")}
 		if need&lvmOfSegment == 0 {
 			rows = append(rows, row)
 			continue
@@ -131,9 +131,23 @@ func (r *lvmRun) lvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 	if len(r.args.words) == 0 {
 		for _, g := range look.groups {
 			take(g, g.LVs...)
+			rows = append(rows, r.pastRows(g, "", need)...)
 		}
 	}
 	for _, w := range r.args.words {
+		if vg, name, ok := splitPast(w); ok {
+			g, err := look.group(vg)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			past := r.pastRows(g, name, need)
+			if len(past) == 0 {
+				errs = append(errs, &lvm.Error{VG: vg, LV: lvm.HistoryPrefix + name, Err: lvm.ErrNotFound})
+			}
+			rows = append(rows, past...)
+			continue
+		}
 		if tag, ok := strings.CutPrefix(w, "@"); ok {
 			for _, g := range look.groups {
 				for _, lv := range g.LVs {
@@ -155,6 +169,7 @@ func (r *lvmRun) lvRows(look *lvmLook, need lvmNeed) (rows []*lvmRow, missing, e
 		}
 		if name == "" {
 			take(g, g.LVs...)
+			rows = append(rows, r.pastRows(g, "", need)...)
 			continue
 		}
 		lv := g.LV(name)

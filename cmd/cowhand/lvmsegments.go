@@ -198,10 +198,7 @@ func lvmDeviceColumns() []lvmColumn {
 }
 
 // left has numbers stand to the left.
-func left(c lvmColumn) lvmColumn {
-	c.right = false
-	return c
-}
+func left(c lvmColumn) lvmColumn { c.right = false; return c }
 
 // deviceNumber is that of a physical volume; an image file has none.
 func deviceNumber(dev *lvm.Volume) (major, minor int64) {

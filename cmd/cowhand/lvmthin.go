@@ -134,41 +134,6 @@ func thinHealth(r *lvmRow) string {
 	return map[byte]string{'F': "failed", 'D': "out_of_data", 'M': "metadata_read_only"}[r.group.attrs[r.lv.Name][8]]
 }
 
-// lvAncestors are a volume's origin, that one's, and so on.
-func lvAncestors(r *lvmRow) string {
-	var names []string
-	for lv := r.lv; lv != nil && len(names) < len(r.group.LVs); {
-		origin := r.group.origin(lv)
-		if origin == "" {
-			break
-		}
-		names = append(names, origin)
-		lv = r.group.LV(origin)
-	}
-	return strings.Join(names, ",")
-}
-
-// lvDescendants are the snapshots of a volume, theirs, and so on.
-func lvDescendants(r *lvmRow) string {
-	var names []string
-	var visit func(name string)
-	visit = func(name string) {
-		if len(names) > len(r.group.LVs) { // they go in circles
-			return
-		}
-		var below []string
-		for _, s := range r.group.byOrigin[name] {
-			below = append(below, s.COW)
-		}
-		for _, n := range append(below, r.group.thinOf[name]...) {
-			names = append(names, n)
-			visit(n)
-		}
-	}
-	visit(r.lv.Name)
-	return strings.Join(names, ",")
-}
-
 // inUse reports a pool with volumes: what stands for it is read-only.
 func inUse(p *lvm.ThinPool) bool { return p != nil && p.TransactionID > 0 }
 

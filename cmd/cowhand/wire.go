@@ -107,7 +107,7 @@ func (h *host) newEngine(dm *dmcore.Client, paths []string) *lvm.Engine {
 		e.Store.Hints = "/run/lvm/hints" // lvm2's, and root's
 	}
 	e.Store.Archive = h.archive()
-	e.Store.SystemIDs = h.lvm2.systemIDs
+	e.Store.SystemIDs, e.Store.Pools = h.lvm2.systemIDs, h.lvm2.pools()
 	if h.verbose {
 		e.Trace = h.narrate()
 	}

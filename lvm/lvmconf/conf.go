@@ -15,6 +15,7 @@ type Conf struct {
 	Backup     Backup
 	Activation Activation
 	Allocation Allocation
+	Metadata   Metadata
 	Tags       Tags
 
 	// Warnings are values that were ignored, each with its file and line.
@@ -107,6 +108,11 @@ type Allocation struct {
 	ThinPoolZero                       bool
 	ThinPoolDiscards                   string // "passdown", "nopassdown" or "ignore"
 	ThinPoolChunkSize                  int64  // KiB; 0: not set
+}
+
+// Metadata is what is written of volumes.
+type Metadata struct {
+	RecordLVsHistory bool
 }
 
 // Tags are tags of hosts.
@@ -204,6 +210,8 @@ func (c *Conf) settings() map[string]setter {
 		"activation/volume_list":                    list(&a.VolumeList, mayBeEmpty),
 		"activation/auto_activation_volume_list":    list(&a.AutoActivationVolumeList, mayBeEmpty),
 		"activation/read_only_volume_list":          list(&a.ReadOnlyVolumeList, mayBeEmpty),
+
+		"metadata/record_lvs_history": boolean(&c.Metadata.RecordLVsHistory),
 
 		"tags/hosttags": boolean(&c.Tags.HostTags),
 
