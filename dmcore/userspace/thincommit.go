@@ -184,13 +184,13 @@ func (s dataSync) Sync() error {
 	return nil
 }
 
-// joined is runs in order, those that touch as one.
+// joined is runs in order, those that touch or overlap as one.
 func joined(runs []poolRun) []poolRun {
 	slices.SortFunc(runs, func(a, b poolRun) int { return cmp.Compare(a.first, b.first) })
 	var out []poolRun
 	for _, r := range runs {
-		if n := len(out); n > 0 && out[n-1].first+thinmeta.DBlock(out[n-1].n) == r.first {
-			out[n-1].n += r.n
+		if n := len(out); n > 0 && r.first <= out[n-1].end() {
+			out[n-1].n = max(out[n-1].n, uint64(r.first-out[n-1].first)+r.n)
 		} else {
 			out = append(out, r)
 		}

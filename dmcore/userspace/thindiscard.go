@@ -166,7 +166,8 @@ func (t *thinTarget) mappedRun(begin, end uint64) (first, next uint64, err error
 }
 
 // passDown discards the blocks that the commit before freed, if no other thin device
-// has them, and lets them be allocated. The kernel discards before it commits, so
+// has them, and lets them be allocated, each once: two devices may have let go what
+// they shared, and in between it may have become another's. The kernel discards before it commits, so
 // that a power cut may leave others without blocks that they had on disk. tx is held.
 func (p *thinPool) passDown() {
 	data := p.data()

@@ -72,6 +72,29 @@ func TestThinPassesDiscardsDown(t *testing.T) {
 	})
 }
 
+// Blocks that two devices shared, and that both let go before a commit, are discarded
+// once: after that they may be somebody's again.
+func TestThinDiscardsWhatWasSharedOnce(t *testing.T) {
+	data := &discarding{Mem: blockdev.NewMem(16 * thinBlock)}
+	r := bootThin(t, blockdev.NewMem(thinMeta), data, "0")
+	r.thin("a", 1, 16)
+	r.put("a", 0, 6*thinBlock, 1)
+	r.suspend("a")
+	r.send(dmcore.CreateThinSnapshot(2, 1))
+	r.resume("a")
+	r.mapThin("s", 2, 16)
+	for name, n := range map[string]int64{"a": 6, "s": 3} {
+		if err := r.handle(name).Discard(thinBlock, n*thinBlock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.sync("a")
+	if got := data.said(); got != "[1+3]" {
+		t.Errorf("discarded %s, want blocks 1 to 3, once", got)
+	}
+	checkThin(t, r.files["meta"])
+}
+
 func TestThinZero(t *testing.T) {
 	r := newThinRig(t, 16, "0")
 	r.thin("a", 1, 16)

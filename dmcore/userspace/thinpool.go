@@ -62,6 +62,8 @@ type poolRun struct {
 	n     uint64
 }
 
+func (r poolRun) end() thinmeta.DBlock { return r.first + thinmeta.DBlock(r.n) }
+
 // thinDevice is what the targets of one thin device share, if there are two.
 type thinDevice struct {
 	id     uint32
