@@ -126,6 +126,9 @@ func (e *Engine) zeroThin(ctx context.Context, vg *VG, lv *LV) error {
 	if err != nil || !found || !info.Live {
 		return err
 	}
+	if info.Dev.Major == 0 { // it has no node in /dev, and reads as zeroes where nothing was written
+		return nil
+	}
 	if err := e.trace("%s: zero %d sectors", Ref{vg.Name, lv.Name}, volumeHead); err != nil {
 		return err
 	}
