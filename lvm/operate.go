@@ -48,6 +48,9 @@ func (e *Engine) Remove(ctx context.Context, refs []Ref) error {
 		var gone []watched
 		for name, vg := range groups {
 			for _, lv := range byVG[name] {
+				if l := vg.LV(lv); l != nil && l.spare() { // it has no device
+					continue
+				}
 				ed.units = append(ed.units, touch{Ref: Ref{name, e.originOf(vg, lv)}, noMerging: true})
 				if vg.LV(lv) != nil {
 					gone = append(gone, vg.watch(lv))

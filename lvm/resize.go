@@ -33,6 +33,12 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 		if lv == nil {
 			return edit{}, vg.fail(ref.LV, "extend", ErrNotFound)
 		}
+		if pool := vg.PartOf(ref.LV); pool != nil {
+			if r, err = r.ofPool(pool, lv); err != nil {
+				return edit{}, vg.fail(ref.LV, "extend", err)
+			}
+			ref.LV, lv = pool.Name, pool
+		}
 		x = Extended{Was: lv.Extents()}
 		if !r.Metadata.IsZero() {
 			if x.Notes, err = vg.extendMetadata(lv, r); err != nil || r.Size.IsZero() {
@@ -70,6 +76,21 @@ func (e *Engine) Extend(ctx context.Context, ref Ref, r ExtendRequest) (x Extend
 		return e.unitsAround(ctx, groups, ref)
 	})
 	return x, err
+}
+
+// ofPool is what is asked of a pool where its part is named.
+func (r ExtendRequest) ofPool(pool, part *LV) (ExtendRequest, error) {
+	switch data := pool.ThinPool().Data == part.Name; {
+	case data && !r.Metadata.IsZero():
+		return r, fmt.Errorf("is the data of %s: %w", pool.Name, ErrInvalid)
+	case data:
+		return r, nil
+	case !r.Metadata.IsZero() && !r.Size.IsZero():
+		return r, fmt.Errorf("is the metadata of %s: want one size: %w", pool.Name, ErrInvalid)
+	case r.Metadata.IsZero():
+		r.Metadata, r.MoreMetadata, r.Size, r.More = r.Size, r.More, Size{}, false
+	}
+	return r, nil
 }
 
 // extendMetadata makes the metadata of a thin pool longer.

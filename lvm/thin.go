@@ -86,6 +86,12 @@ func (p *ThinPool) fresh() bool { return p.TransactionID == 0 }
 // (lib/format_text/import_vsn1.c).
 func (lv *LV) spare() bool { return !lv.Visible() && strings.Contains(lv.Name, "_pmspare") }
 
+// Spare reports the volume that is kept for the repair of pools' metadata.
+func (vg *VG) Spare(name string) bool {
+	lv := vg.LV(name)
+	return lv != nil && lv.spare()
+}
+
 // thinLinks are what ties thin volumes, pools and their parts together.
 type thinLinks struct {
 	pool     map[string]*LV   // of the two parts of a pool, by name

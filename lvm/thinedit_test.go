@@ -80,7 +80,6 @@ func TestRemoveThin(t *testing.T) {
 		{"t5 ts5", nil, lose("id=6", "delete=5 delete=6 id=7", "t5: pool 5   \n", "", "ts5: pool 6 t5  t5\n", "")},
 		{"pool", ErrInUse, ""},
 		{"pool_tdata", ErrInvalid, ""},
-		{"lvol0_pmspare", ErrInvalid, ""},
 		{"new", nil, lose("new: new_tmeta new_tdata id=0\n", "")},
 		{"pool t1 ts1 text thick cow t5 ts5", nil, "new: new_tmeta new_tdata id=0\n"},
 		{"pool t1 ts1 text thick cow t5 ts5 new", nil, ""},

@@ -71,3 +71,63 @@ func TestThinParts(t *testing.T) {
 		t.Errorf("left: %v", w.devs)
 	}
 }
+
+// The spare can go, by name; the next pool makes another.
+func TestThinSpareGoes(t *testing.T) {
+	ctx := t.Context()
+	w := freshThinWorld(t)
+	must(t, makePool.do(ctx, w))
+	must(t, makeFirst.do(ctx, w))
+	spare := Ref{"vg", "lvol0_pmspare"}
+	for range 2 {
+		if !w.rig.load(t, "vg").Spare(spare.LV) {
+			t.Fatal("no spare")
+		}
+		must(t, w.Remove(ctx, []Ref{spare}))
+		if w.rig.load(t, "vg").LV(spare.LV) != nil {
+			t.Fatal("it is there still")
+		}
+		_, _, err := w.CreateThinPool(ctx, "vg", ThinPoolSpec{Size: extents(4)}, true)
+		must(t, err)
+	}
+	if w.id("t1") == 0 {
+		t.Error("t1 went with it")
+	}
+}
+
+// Who extends a part extends its pool.
+func TestThinPartsGrow(t *testing.T) {
+	ctx := t.Context()
+	w := freshThinWorld(t)
+	must(t, makePool.do(ctx, w))
+	must(t, makeFirst.do(ctx, w))
+	sizes := func() [3]Extents {
+		vg := w.rig.load(t, "vg")
+		return [3]Extents{vg.LV("pool").Extents(), vg.LV("pool_tdata").Extents(), vg.LV("pool_tmeta").Extents()}
+	}
+	was := sizes()
+	for _, c := range []struct {
+		part string
+		r    ExtendRequest
+		more [3]Extents
+		err  error
+	}{
+		{"pool_tmeta", ExtendRequest{Metadata: extents(2), MoreMetadata: true}, [3]Extents{0, 0, 2}, nil},
+		{"pool_tmeta", ExtendRequest{Size: extents(2), More: true}, [3]Extents{0, 0, 2}, nil},
+		{"pool_tdata", ExtendRequest{Size: extents(3), More: true}, [3]Extents{3, 3, 0}, nil},
+		{"pool_tdata", ExtendRequest{Metadata: extents(3), MoreMetadata: true}, [3]Extents{}, ErrInvalid},
+		{"pool_tmeta", ExtendRequest{Size: extents(1), More: true, Metadata: extents(3), MoreMetadata: true}, [3]Extents{}, ErrInvalid},
+	} {
+		if _, err := w.Extend(ctx, Ref{"vg", c.part}, c.r); !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", c.part, err)
+		}
+		is := sizes()
+		for i := range is {
+			if is[i] != was[i]+c.more[i] {
+				t.Errorf("%+v: %v, were %v", c, is, was)
+			}
+		}
+		was = is
+	}
+	w.settled("in the end")
+}

@@ -132,7 +132,7 @@ func (vg *VG) canRemove(lv *LV, links *links, gone map[string]bool) error {
 	}
 	if k, ok := links.byCOW[lv.Name]; ok && k.seg.Merging && !gone[k.seg.Origin] {
 		return fmt.Errorf("it is being merged into %s: %w", k.seg.Origin, ErrMerging)
-	} else if !ok && !lv.Visible() && (lv.Thin() == nil || lv.Thin().Merge == "") {
+	} else if !ok && !lv.Visible() && !lv.spare() && (lv.Thin() == nil || lv.Thin().Merge == "") {
 		return fmt.Errorf("a hidden volume is removed with what it belongs to: %w", ErrInvalid)
 	}
 	var left []string

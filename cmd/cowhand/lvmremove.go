@@ -59,6 +59,12 @@ func lvremove(ctx context.Context, r *lvmRun) error {
 				}
 				continue
 			}
+			if f.vg.Spare(lv.Name) {
+				if err := r.agreed(fmt.Sprintf("Without %s/%s the metadata of a damaged pool cannot be repaired by itself. Do you really want to remove it?", f.vg.Name, lv.Name)); err != nil {
+					return err
+				}
+				continue
+			}
 			kind := ""
 			if states[lv.Name].Active {
 				kind = "active "
