@@ -49,6 +49,8 @@ func (m *Monitor) guests(ctx context.Context, short []shortage, fills lvm.Fills)
 		now, err := m.carryOut(ctx, herd, r)
 		failed(err)
 		switch now {
+		case unsure:
+			held = true
 		case pause, stays, record:
 			held = true
 			trouble = append(trouble, Trouble{"guest " + r.hold.Guest + " paused " + r.hold.UUID, r.hold.Paused()})
@@ -142,14 +144,18 @@ func (m *Monitor) carryOut(ctx context.Context, herd *Herd, r ruling) (verdict, 
 func (m *Monitor) pause(ctx context.Context, herd *Herd, h Hold) (verdict, error) {
 	h.Since = m.Now()
 	g, err := herd.guest(ctx, h, "pause")
-	if err == nil {
-		err = m.Files.saveHold(h)
-	}
 	if err != nil {
 		return forget, err
 	}
+	st, err := g.State(ctx)
+	if err != nil || st != hypervisor.Running { // since it was looked at, and not by us
+		return forget, err
+	}
+	if err := m.Files.saveHold(h); err != nil {
+		return forget, err
+	}
 	if err := g.Pause(ctx); err != nil {
-		return forget, errors.Join(err, m.Files.forgetHold(h.UUID))
+		return unsure, err
 	}
 	live, err := g.Live(ctx)
 	if err != nil {

@@ -128,6 +128,7 @@ type verdict int
 
 const (
 	pause  verdict = iota
+	unsure         // it may be paused: the next look tells
 	stays          // paused
 	record         // it stays paused, and there is more to write down
 	letGo          // somebody let it go on
