@@ -125,7 +125,10 @@ func (w *thinWorld) account(o *thinIO) error {
 		return nil
 	case errors.Is(o.err, syscall.ENOSPC): // some of it may be there
 		got, err := w.read(v)
-		if err != nil {
+		if err != nil { // the power went just then
+			for i, val := range o.vals {
+				v.maybe[o.from+i] = append(v.maybe[o.from+i], val)
+			}
 			return err
 		}
 		for i, val := range o.vals {
