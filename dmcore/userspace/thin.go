@@ -95,7 +95,7 @@ func (t *thinTarget) inPool(f func() error) error {
 		return d.gone()
 	}
 	defer d.gate.leave()
-	if t.pool.failed() {
+	if !t.pool.serves() {
 		return errPoolFailed
 	}
 	return f()

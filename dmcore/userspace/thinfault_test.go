@@ -1,6 +1,7 @@
 package userspace_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -176,4 +177,39 @@ func TestThinFaultWhileClosing(t *testing.T) {
 	r.mapThin("a", 1, 16)
 	r.holds("a", 0, 4*thinBlock, 1)
 	r.put("a", 0, 512, 2)
+}
+
+// A thin device whose pool gave way to another table touches nothing of what was the
+// pool's: that may be a new pool's by now.
+func TestThinOfPoolThatGaveWay(t *testing.T) {
+	r := newThinRig(t, 16, "0")
+	r.thin("a", 1, 16)
+	r.put("a", 0, 4*thinBlock, 1)
+	h := r.handle("a")
+	for _, table := range []string{"0 2048 error", "0 2048 thin-pool meta data 128 0"} {
+		r.load("pool", table)
+		r.resume("pool")
+		meta := whole(t, r.files["meta"])
+		if err := h.Zero(0, 2*thinBlock, true); !errors.Is(err, dmcore.ErrIO) {
+			t.Errorf("zero: %v", err)
+		}
+		if err := h.Discard(0, 2*thinBlock); !errors.Is(err, dmcore.ErrIO) {
+			t.Errorf("discard: %v", err)
+		}
+		if _, err := h.ReadAt(make([]byte, 512), 0); !errors.Is(err, dmcore.ErrIO) {
+			t.Errorf("read: %v", err)
+		}
+		if !bytes.Equal(meta, whole(t, r.files["meta"])) {
+			t.Errorf("the metadata changed under %q", table)
+		}
+	}
+}
+
+func whole(t *testing.T, d blockdev.Device) []byte {
+	t.Helper()
+	p := make([]byte, d.Size())
+	if _, err := d.ReadAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -207,3 +207,11 @@ func (p *thinPool) data() *lower {
 	}
 	return p.bound.data
 }
+
+// serves reports a pool that has not failed, and has not given way to another table of
+// its device either: its metadata may be another pool's then.
+func (p *thinPool) serves() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bound != nil && p.mode != poolFailed
+}
