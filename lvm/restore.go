@@ -33,27 +33,55 @@ func (e *Engine) Restore(ctx context.Context, was []Remembered) error {
 	}
 	var errs []error
 	for _, vg := range groups {
-		errs = append(errs, e.restoreGroup(ctx, vg.Name, was))
+		errs = append(errs, e.restoreGroup(ctx, vg, was))
 	}
 	return errors.Join(errs...)
 }
 
-func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered) (err error) {
-	unlock, err := e.Locks.VGs(ctx, false, name)
+// restoreGroup locks a group that has to be written for its thin pools exclusively,
+// and lets others read the rest meanwhile.
+func (e *Engine) restoreGroup(ctx context.Context, vg *VG, was []Remembered) (err error) {
+	owes := vg.owes()
+	unlock, err := e.Locks.VGs(ctx, owes, vg.Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	vg, err := e.Store.Load(ctx, name)
+	if vg, err = e.Store.Load(ctx, vg.Name); err != nil {
+		return err
+	}
+	units, errs, err := e.remembered(vg, was)
 	if err != nil {
 		return err
 	}
+	if owes {
+		units = slices.DeleteFunc(units, func(t touch) bool {
+			now, err := e.mergeThins(ctx, vg, t)
+			if err != nil {
+				errs = append(errs, err)
+				return true
+			}
+			vg = now
+			return false
+		})
+	}
+	return errors.Join(append(errs, e.bringEach(ctx, vg, units, true))...)
+}
+
+// owes reports a group whose metadata changes when its thin volumes are activated:
+// pools have messages, or snapshots wait to take their origins' places.
+func (vg *VG) owes() bool {
+	return slices.ContainsFunc(vg.LVs, func(lv *LV) bool {
+		return lv.ThinPool() != nil && len(lv.ThinPool().Messages) > 0 || lv.Thin() != nil && lv.Thin().Merge != ""
+	})
+}
+
+// remembered lists the units that are to be active.
+func (e *Engine) remembered(vg *VG, was []Remembered) (units []touch, errs []error, err error) {
 	elsewhere, err := e.elsewhere()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	var errs []error
-	var units []touch
 	links := vg.links()
 	for _, lv := range vg.LVs {
 		_, isSnapshot := links.byCOW[lv.Name]
@@ -71,12 +99,11 @@ func (e *Engine) restoreGroup(ctx context.Context, name string, was []Remembered
 		} else if slices.ContainsFunc(unit, func(lv *LV) bool { return vg.leftAlone(lv, elsewhere) != nil }) {
 			continue
 		}
-		if !active {
-			continue
+		if active {
+			units = append(units, touch{Ref: Ref{vg.Name, lv.Name}, activate: true, noMerging: wait})
 		}
-		units = append(units, touch{Ref: Ref{name, lv.Name}, activate: true, noMerging: wait})
 	}
-	return errors.Join(append(errs, e.bringEach(ctx, vg, units, true))...)
+	return units, errs, nil
 }
 
 // bringEach brings units in one plan, or, if that fails, one after another: one
@@ -97,14 +124,16 @@ func (e *Engine) bringEach(ctx context.Context, vg *VG, units []touch, locked bo
 // merge must wait because one was open and the merge had not begun.
 func (vg *VG) remembered(unit []*LV, links *links, was []Remembered) (active, wait bool) {
 	merging := false
-	for _, lv := range unit {
-		for _, w := range was {
+	snap := links.thin.merge[unit[0].Name] // a unit of its own
+	for _, w := range was {
+		for _, lv := range unit {
 			if w.UUID == vg.uuid(lv, links.own(lv)) {
 				active = true
 				wait = wait || w.Open
 				merging = merging || w.Merging
 			}
 		}
+		wait = wait || w.Open && snap != nil && w.UUID == vg.uuid(snap, "")
 	}
 	return active, wait && !merging
 }

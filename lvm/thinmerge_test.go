@@ -36,6 +36,12 @@ func (w *thinWorld) id(lv string) uint32 {
 	return d.live[0].Target.(dmcore.Thin).DeviceID
 }
 
+// rememberedAs is what an engine that died knew: that volume, alone, was active.
+func (w *thinWorld) rememberedAs(lv string, open bool) []Remembered {
+	vg := w.rig.load(w.t, "vg")
+	return []Remembered{{UUID: vg.uuid(vg.LV(lv), ""), Open: open}}
+}
+
 func (w *thinWorld) expectMerge(when, lvs string, id uint32) {
 	w.t.Helper()
 	if got := says(w.rig.load(w.t, "vg")); !strings.Contains(got, lvs) {
@@ -59,6 +65,15 @@ func TestThinMergeWaits(t *testing.T) {
 		{"rebooted", func(w *thinWorld) error {
 			*w = *w.again(t, 100, false)
 			return w.Activate(ctx, t1)
+		}},
+		{"engine started", func(w *thinWorld) error {
+			*w = *w.again(t, 100, false)
+			return w.Restore(ctx, nil)
+		}},
+		{"engine started again, the origin was closed", func(w *thinWorld) error {
+			was := w.rememberedAs("t1", false)
+			*w = *w.again(t, 100, false)
+			return w.Restore(ctx, was)
 		}},
 	} {
 		w, _ := mergeWorld(t)
@@ -88,6 +103,25 @@ func TestThinMergeWaits(t *testing.T) {
 		if p := w.pools[vg.uuid(vg.LV("pool_tmeta"), layerTMeta)]; p.has(1) || p.thin[2] != 20 || p.thin[3] != 30 {
 			t.Errorf("%s: the kernel has %v", tt.name, p.thin)
 		}
+	}
+}
+
+// Whoever had the origin or the snapshot open when its engine died finds it as it was.
+func TestThinMergeWaitsAfterEngineDied(t *testing.T) {
+	ctx := t.Context()
+	for _, open := range []string{"t1", "s1"} {
+		w, _ := mergeWorld(t)
+		must(t, w.Activate(ctx, Ref{"vg", "s1"}))
+		w.opened(open, 1)
+		_, err := w.MergeThin(ctx, Ref{"vg", "s1"})
+		must(t, err)
+		was := append(w.rememberedAs("t1", false), w.rememberedAs("s1", false)...)
+		for i := range was {
+			was[i].Open = i == 0 == (open == "t1")
+		}
+		w = w.again(t, 100, false)
+		must(t, w.Restore(ctx, was))
+		w.expectMerge(open+" was open", "s1: pool 2 t1  t1\n", 1)
 	}
 }
 
