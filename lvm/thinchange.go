@@ -48,9 +48,9 @@ func (e *Engine) changePoolsLocked(ctx context.Context, groups []string, c poolC
 		return err
 	}
 	for _, ref := range pools {
-		was, err := e.readyPool(ctx, before[ref.VG], ref.LV, c.makes)
-		if err != nil {
-			return err
+		was, unfit := e.readyPool(ctx, before[ref.VG], ref.LV, c.makes)
+		if unfit != nil {
+			return unfit
 		}
 		defer func() { err = errors.Join(err, e.leavePool(ctx, ref, was)) }()
 	}
@@ -178,9 +178,14 @@ func (e *Engine) leavePool(ctx context.Context, ref Ref, was poolWas) error {
 		return nil
 	}
 	if was.top {
-		return e.bringUnits(ctx, vg, []touch{{Ref: ref, activate: true}})
+		err = e.bringUnits(ctx, vg, []touch{{Ref: ref, activate: true}})
+	} else {
+		err = e.dropPool(ctx, vg, pool)
 	}
-	return e.dropPool(ctx, vg, pool)
+	if err != nil {
+		return fmt.Errorf("%s: cannot be left as it was found: %w", ref, err)
+	}
+	return nil
 }
 
 // deliver tells the kernel what a commit recorded, and forgets that it has to. If

@@ -59,9 +59,9 @@ func (e *Engine) snapshotThin(ctx context.Context, groups []string, reqs []Snaps
 		return err
 	}
 	for _, p := range c.pools {
-		was, err := e.readyPool(ctx, before[p.VG], p.LV, true)
-		if err != nil {
-			return err
+		was, unfit := e.readyPool(ctx, before[p.VG], p.LV, true)
+		if unfit != nil {
+			return unfit
 		}
 		defer func() { err = errors.Join(err, e.leavePool(ctx, p.Ref, was)) }()
 	}
