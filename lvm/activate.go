@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"errors"
 	"fmt"
 
 	"cowhand/dmcore"
@@ -46,6 +47,9 @@ type ActivateOptions struct {
 	// ThinMerged maps a volume that a thin snapshot waits to be merged into as that
 	// snapshot: it took its place already, and only the metadata does not say so.
 	ThinMerged bool
+	// Waiting maps a thin snapshot that waits to take its origin's place as if it did
+	// not: somebody has it open still.
+	Waiting bool
 	// PoolThreshold is the percentage of a thin pool's data at which the kernel
 	// is to raise an event: 50 to 99, or 0 for none (lvm2's setting
 	// activation/thin_pool_autoextend_threshold). Nil: none.
@@ -101,7 +105,7 @@ func (vg *VG) Activations(name string, o ActivateOptions) ([]Activation, error) 
 	}
 	links := vg.links()
 	for _, lv := range unit {
-		if err := vg.canStack(lv, links); err != nil {
+		if err := vg.canStack(lv, links); err != nil && !(o.Waiting && errors.Is(err, ErrMerging)) {
 			return nil, vg.fail(lv.Name, "activate", err)
 		}
 	}

@@ -26,6 +26,7 @@ type touch struct {
 	Ref
 	activate  bool // although it is not active now
 	noMerging bool
+	waiting   bool // a thin snapshot that waits to be merged is mapped, see [ActivateOptions]
 	hold      bool // its I/O waits meanwhile, also if its devices stay as they are
 }
 

@@ -102,7 +102,7 @@ func (d *devices) plan(ctx context.Context, before, after map[string]*VG, units 
 			return Plan{}, err
 		}
 		o := d.e.options(vg)
-		o.NoMerging, o.ThinMerged = t.noMerging, merged
+		o.NoMerging, o.ThinMerged, o.Waiting = t.noMerging, merged, t.waiting
 		acts, err := vg.Activations(t.LV, o)
 		if err != nil {
 			return Plan{}, err

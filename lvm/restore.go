@@ -50,7 +50,7 @@ func (e *Engine) restoreGroup(ctx context.Context, vg *VG, was []Remembered) (er
 	if vg, err = e.Store.Load(ctx, vg.Name); err != nil {
 		return err
 	}
-	units, errs, err := e.remembered(vg, was)
+	units, errs, err := e.toRestore(vg, was)
 	if err != nil {
 		return err
 	}
@@ -76,14 +76,20 @@ func (vg *VG) owes() bool {
 	})
 }
 
-// remembered lists the units that are to be active.
-func (e *Engine) remembered(vg *VG, was []Remembered) (units []touch, errs []error, err error) {
+// toRestore lists the units that are to be active.
+func (e *Engine) toRestore(vg *VG, was []Remembered) (units []touch, errs []error, err error) {
 	elsewhere, err := e.elsewhere()
 	if err != nil {
 		return nil, nil, err
 	}
 	links := vg.links()
 	for _, lv := range vg.LVs {
+		if t := lv.Thin(); t != nil && t.Merge != "" { // it is gone, but for who has it open
+			if vg.open(lv, was) {
+				units = append(units, touch{Ref: Ref{vg.Name, lv.Name}, activate: true, noMerging: true, waiting: true})
+			}
+			continue
+		}
 		_, isSnapshot := links.byCOW[lv.Name]
 		if isSnapshot || links.helpers[lv.Name] || !links.shown(lv) || vg.canStack(lv, links) != nil {
 			continue
@@ -133,9 +139,17 @@ func (vg *VG) remembered(unit []*LV, links *links, was []Remembered) (active, wa
 				merging = merging || w.Merging
 			}
 		}
-		wait = wait || w.Open && snap != nil && w.UUID == vg.uuid(snap, "")
 	}
+	wait = wait || snap != nil && vg.open(snap, was)
 	return active, wait && !merging
+}
+
+// open tells that somebody had a volume of the unit open, and may come back.
+func (vg *VG) open(lv *LV, was []Remembered) bool {
+	unit, _ := vg.Unit(lv.Name)
+	return slices.ContainsFunc(unit, func(lv *LV) bool {
+		return slices.ContainsFunc(was, func(w Remembered) bool { return w.Open && w.UUID == vg.uuid(lv, "") })
+	})
 }
 
 // bringUnits brings the devices of units to what the metadata says. The group is

@@ -122,6 +122,12 @@ func TestThinMergeWaitsAfterEngineDied(t *testing.T) {
 		w = w.again(t, 100, false)
 		must(t, w.Restore(ctx, was))
 		w.expectMerge(open+" was open", "s1: pool 2 t1  t1\n", 1)
+		if mapped := w.id("s1"); mapped != 0 != (open == "s1") {
+			t.Errorf("%s was open: s1 is mapped to %d", open, mapped)
+		}
+		must(t, w.Refresh(ctx, Ref{"vg", "t1"}))
+		w.expectMerge(open+" is closed", "t1: pool 2   \n", 2)
+		w.settled(open + " is closed")
 	}
 }
 
