@@ -197,3 +197,62 @@ func TestThinCutTakenBack(t *testing.T) {
 	w.full = false
 	same("a full pool")
 }
+
+// Pools of several groups are told in one window, and taken back together.
+func TestThinCutOfSeveralGroups(t *testing.T) {
+	r := newRig(4)
+	r.group(t, "vg", PVOptions{}, "m0", "m1")
+	r.group(t, "vh", PVOptions{}, "m2", "m3")
+	w := newThinWorld(t, r, newThinKernel(r))
+	var reqs []SnapshotRequest
+	for _, vg := range []string{"vg", "vh"} {
+		_, _, err := w.CreateThinPool(t.Context(), vg, ThinPoolSpec{Name: "pool", Size: extents(4)}, true)
+		must(t, err)
+		_, err = w.CreateThins(t.Context(), vg, []ThinSpec{{Pool: "pool", Name: "t", Size: extents(9)}}, thinOn)
+		must(t, err)
+		_, err = w.Create(t.Context(), vg, StripedSpec{LinearSpec: LinearSpec{Name: "k", Size: extents(4)}}, true)
+		must(t, err)
+		reqs = append(reqs, SnapshotRequest{Origin: Ref{vg, "t"}, Name: "t.set", Thin: true}, SnapshotRequest{Origin: Ref{vg, "k"}, Name: "k.set", Size: extents(2)})
+	}
+	state := func() (names [2]string, ids [2]uint64) {
+		for i, name := range []string{"vg", "vh"} {
+			vg := r.load(t, name)
+			names[i] = order(vg)
+			p := vg.LV("pool").ThinPool()
+			ids[i] = p.TransactionID
+			if kernel := w.pools[vg.uuid(vg.LV(p.Metadata), layerTMeta)]; len(p.Messages) > 0 || kernel.id != p.TransactionID || len(kernel.thin) != len(vg.ThinVolumes("pool")) {
+				t.Errorf("%s: messages %v, the kernel has %+v", name, p.Messages, kernel)
+			}
+		}
+		return names, ids
+	}
+	names, ids := state()
+	vh := r.load(t, "vh")
+	kernel := w.pools[vh.uuid(vh.LV("pool_tmeta"), layerTMeta)]
+	kernel.thin[2] = 0
+	if err := w.Snapshot(t.Context(), reqs); err == nil || !strings.Contains(err.Error(), "create_snap 2 1") {
+		t.Errorf("an id that is taken: %v", err)
+	}
+	delete(kernel.thin, 2)
+	if n, i := state(); n != names || i != ids {
+		t.Errorf("not taken back: %v %v, was %v %v", n, i, names, ids)
+	}
+	stop, trace := errors.New("stop"), w.Trace
+	w.Trace = func(step string) error {
+		if step == "vh: commit" && len(r.load(t, "vg").LV("pool").ThinPool().Messages) == 0 { // in the window, vg's is made
+			return stop
+		}
+		return trace(step)
+	}
+	if err := w.Snapshot(t.Context(), reqs); !errors.Is(err, stop) {
+		t.Errorf("the last commit fails: %v", err)
+	}
+	w.Trace = trace
+	if n, i := state(); n != names || i != ids {
+		t.Errorf("not taken back: %v %v, was %v %v", n, i, names, ids)
+	}
+	must(t, w.Snapshot(t.Context(), reqs))
+	if n, i := state(); n == names || i[0] != ids[0]+1 || i[1] != ids[1]+1 {
+		t.Errorf("taken: %v %v, was %v %v", n, i, names, ids)
+	}
+}
