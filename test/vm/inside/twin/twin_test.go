@@ -25,9 +25,9 @@ func TestTwinThick(t *testing.T) {
 		"lvchange -an VG/plain",
 		"lvremove -y VG/plain",
 		"lvcreate -y -r 64k -L 8M -n ahead VG",
-		"lvcreate -y -s -L 8M -r none -n behind VG/ahead",
 		"lvchange -r 1M VG/ahead",
 		"lvchange -r auto VG/ahead",
+		"lvcreate -y -s -L 8M -r none -n behind VG/ahead",
 		"lvconvert --merge -i 1 VG/s3",
 	)
 	for _, g := range []inside.Side{theirs, ours} {
