@@ -34,7 +34,8 @@ func (e *Engine) StartMergeNow(ctx context.Context, refs []Ref) error {
 	return err
 }
 
-// startMerges looks at all before it begins with one.
+// startMerges looks at all before it begins with one. Beside an error it tells what
+// was recorded before that.
 func (e *Engine) startMerges(ctx context.Context, refs []Ref, must bool) (starts []MergeStart, err error) {
 	thick, thin, err := e.sortMerges(ctx, refs, must)
 	if err != nil {
@@ -70,6 +71,9 @@ func (e *Engine) sortMerges(ctx context.Context, refs []Ref, must bool) (thick, 
 		}
 		thin = append(thin, r)
 		if err := vg.CanMerge(r.LV); err != nil {
+			return nil, nil, err
+		}
+		if err := e.poolChangeable(ctx, vg, vg.LV(r.LV).Thin().Pool); err != nil {
 			return nil, nil, err
 		}
 		states, err := e.States(ctx, vg)

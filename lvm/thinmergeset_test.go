@@ -53,3 +53,23 @@ func TestStartMergeNowThin(t *testing.T) {
 	}
 	w.settled("merged")
 }
+
+// A pool that takes no messages keeps them all from beginning, too: those that could
+// be merged must not be without it.
+func TestStartMergePoolNeedsCheck(t *testing.T) {
+	w := cutWorld(t)
+	must(t, w.Snapshot(t.Context(), cutOf("t1", "k")))
+	w.check = true
+	before := w.rig.load(t, "vg").Seqno
+	snaps := []Ref{{"vg", "k.set"}, {"vg", "t1.set"}}
+	starts, err := w.StartMerge(t.Context(), snaps)
+	if !errors.Is(err, ErrInUse) || len(starts) > 0 {
+		t.Errorf("%+v, %v", starts, err)
+	}
+	if err := w.StartMergeNow(t.Context(), snaps); !errors.Is(err, ErrInUse) {
+		t.Error(err)
+	}
+	if now := w.rig.load(t, "vg").Seqno; now != before {
+		t.Errorf("seqno %d, was %d", now, before)
+	}
+}

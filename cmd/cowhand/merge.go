@@ -104,11 +104,8 @@ func (h *host) mergeStart(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 	}
-	starts, err := e.StartMerge(ctx, refs)
-	if err != nil {
-		return err
-	}
-	h.changed = true
+	starts, wrong := e.StartMerge(ctx, refs)
+	h.changed = wrong == nil || len(starts) > 0
 	var begun []lvm.Ref
 	done := 0
 	for _, s := range starts {
@@ -127,6 +124,11 @@ func (h *host) mergeStart(ctx context.Context, c *cli.Context) error {
 		h.note("%s: its merge is recorded and waits: %s", s.Snapshot, s.Why)
 	}
 	switch {
+	case wrong != nil:
+		if len(begun) > 0 { // nobody waits for these here
+			wrong = errors.Join(wrong, h.poll(begun...))
+		}
+		return wrong
 	case len(begun) == 0 && done == len(starts):
 		return nil
 	case len(begun) == 0:
