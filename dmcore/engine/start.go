@@ -24,6 +24,7 @@ const (
 	readyWord  = "ready\n"
 	maxReport  = 64 << 10
 	startTries = 3
+	dyingTime  = 10 * time.Second // a killed process may take that long to be gone
 )
 
 // EnsureRunning connects to the engine of a run directory and starts one if
@@ -65,8 +66,21 @@ func EnsureRunning(ctx context.Context, runDir string, start func() *exec.Cmd) (
 		if startErr != nil && !errors.Is(startErr, ErrRunning) {
 			return nil, startErr
 		}
+		if startErr != nil {
+			waitGone(ctx, dir)
+		}
 	}
 	return nil, err
+}
+
+// waitGone waits for the end of an engine that does not answer, and has the lock still:
+// of a process that is killed the sockets may go some time before that.
+func waitGone(ctx context.Context, dir string) {
+	ctx, cancel := context.WithTimeout(ctx, dyingTime)
+	defer cancel()
+	if unlock, err := lockFile(ctx, filepath.Join(dir, engineLock)); err == nil {
+		unlock()
+	}
 }
 
 // reach connects to an engine that answers: one that is being killed may still

@@ -144,6 +144,26 @@ func TestStartWhileStopping(t *testing.T) {
 	}
 }
 
+// One that comes while an engine that was killed still has its lock, but answers no
+// more, gets the next one, too.
+func TestStartWhileDying(t *testing.T) {
+	dir := filepath.Join(shortDir(t), "run")
+	stopEngine(t, dir)
+	if err := makeRunDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := tryLockFile(filepath.Join(dir, engineLock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(time.Second, gone) // many starts fail in that time
+	c, err := EnsureRunning(t.Context(), dir, func() *exec.Cmd { return role("serve", dir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 func TestLockFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	unlock, err := lockFile(t.Context(), path)
