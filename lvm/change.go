@@ -21,11 +21,13 @@ type edit struct {
 	readAhead bool
 }
 
-// touch is a unit that a change concerns, named by any of its volumes.
+// touch is a unit that a change concerns, named by any of its volumes. If it is
+// active its devices follow the change; if not, nothing is mapped of it unless it is
+// to be activated.
 type touch struct {
 	Ref
 	activate  bool // although it is not active now
-	noMerging bool
+	noMerging bool // a merge that is recorded goes on waiting: somebody may have the unit open
 	waiting   bool // a thin snapshot that waits to be merged is mapped, see [ActivateOptions]
 	hold      bool // its I/O waits meanwhile, also if its devices stay as they are
 }

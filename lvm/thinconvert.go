@@ -14,6 +14,11 @@ type ThinConversion struct {
 	Stamp
 }
 
+// CanConvertThin reports why a volume cannot be made a thin one.
+func (vg *VG) CanConvertThin(c ThinConversion) error {
+	return vg.fail(c.LV, "make thin", vg.canConvertThin(c))
+}
+
 // canConvertThin: tools/lvconvert.c, _lvconvert_to_thin_with_external.
 func (vg *VG) canConvertThin(c ThinConversion) error {
 	links := vg.links()
@@ -79,7 +84,7 @@ func (e *Engine) ConvertThin(ctx context.Context, vg string, c ThinConversion) (
 		return "", err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	check := func(g *VG) error { return g.fail(c.LV, "make thin", g.canConvertThin(c)) }
+	check := func(g *VG) error { return g.CanConvertThin(c) }
 	err = e.changePoolsLocked(ctx, []string{vg}, poolChange{
 		makes: true,
 		pools: func(groups map[string]*VG) ([]Ref, error) { return []Ref{{vg, c.Pool}}, check(groups[vg]) },

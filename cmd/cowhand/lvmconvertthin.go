@@ -169,16 +169,25 @@ func (r *lvmRun) toThin(ctx context.Context, ref, pool lvm.Ref, paths []string) 
 			return err
 		}
 	}
+	thin := lvm.ThinConversion{LV: ref.LV, Pool: pool.LV, Origin: origin}
 	if lv := vg.LV(pool.LV); lv != nil && lv.ThinPool() == nil {
 		c, err := r.conversion(vg, paths)
 		if err != nil {
+			return err
+		}
+		c.LV = pool.LV
+		next := vg.Clone() // what is lost is not to be lost for nothing
+		if _, _, err := next.ConvertPool(c); err != nil {
+			return err
+		}
+		if err := next.CanConvertThin(thin); err != nil {
 			return err
 		}
 		if err := r.makePool(ctx, e, vg, pool, c); err != nil {
 			return err
 		}
 	}
-	if origin, err = e.ConvertThin(ctx, ref.VG, lvm.ThinConversion{LV: ref.LV, Pool: pool.LV, Origin: origin}); err != nil {
+	if origin, err = e.ConvertThin(ctx, ref.VG, thin); err != nil {
 		return err
 	}
 	r.say("Converted %s to thin volume with external origin %s.", ref, lvm.Ref{VG: ref.VG, LV: origin})
