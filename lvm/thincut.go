@@ -13,6 +13,8 @@ import (
 func (r SnapshotRequest) thinSpec(vg *VG) (ThinSpec, error) {
 	origin := vg.LV(r.Origin.LV)
 	switch {
+	case r.Name == "":
+		return ThinSpec{}, vg.fail(r.Origin.LV, "snapshot", fmt.Errorf("a thin one of a set needs a name: %w", ErrInvalid))
 	case origin == nil:
 		return ThinSpec{}, vg.fail(r.Origin.LV, fmt.Sprintf("snapshot %q", r.Name), ErrNotFound)
 	case origin.Thin() == nil:
@@ -30,14 +32,18 @@ func (r SnapshotRequest) thinSpec(vg *VG) (ThinSpec, error) {
 //
 // An error before the second commit takes everything back. Who dies between the
 // two leaves messages, and no thick snapshot: whoever uses the pool next makes the
-// thin ones, of a later instant, and who asked for the set finds that it is not
-// whole.
+// thin ones, of a later instant. That they are of no use shows by [TagUncut], which
+// the second commit takes from them.
 type thinCut struct {
 	e     *Engine
 	reqs  []SnapshotRequest
 	pools []*pooled
 	thick []Ref
 }
+
+// TagUncut is borne by thin snapshots of a set that was not cut: they are of
+// different instants.
+const TagUncut = "cowhand.uncut"
 
 // pooled is a pool, and what it is told in the window.
 type pooled struct {
@@ -160,6 +166,18 @@ func (c *thinCut) record(groups map[string]*VG) error {
 			return err
 		}
 	}
+	return c.each(groups, func(vg *VG, lv string) error { return vg.AddTags(lv, TagUncut) })
+}
+
+// each calls f for the thin snapshots.
+func (c *thinCut) each(groups map[string]*VG, f func(vg *VG, lv string) error) error {
+	for _, r := range c.reqs {
+		if r.Thin {
+			if err := f(groups[r.Origin.VG], r.Name); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -191,6 +209,9 @@ func (c *thinCut) prepare(ctx context.Context, recorded map[string]*VG) error {
 func (c *thinCut) cut(groups map[string]*VG) (ed edit, err error) {
 	for _, p := range c.pools {
 		groups[p.VG].ForgetMessages(p.LV)
+	}
+	if err := c.each(groups, func(vg *VG, lv string) error { return vg.DelTags(lv, TagUncut) }); err != nil {
+		return ed, err
 	}
 	if ed, c.thick, err = c.e.addThick(groups, c.reqs); err != nil {
 		return ed, err

@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestThinCutCrash(t *testing.T) {
 				must(t, done.Snapshot(t.Context(), reqs))
 				states[done.again(t, 100, true).settled("after")] = true
 			}
-			by, steps := 1, 0
+			by, steps, uncut := 1, 0, 0
 			if testing.Short() {
 				by = 5
 			}
@@ -120,18 +121,38 @@ func TestThinCutCrash(t *testing.T) {
 					}
 					for _, devices := range []bool{true, false} {
 						when := "died at " + strconv.Itoa(n)
-						if got := w.again(t, 100, devices).settled(when); !states[got] {
+						n := w.again(t, 100, devices)
+						if got := n.settled(when); !states[got] {
 							t.Fatalf("%s: %s, want one of %v", when, got, states)
 						}
+						uncut += n.uncut(when, set)
 					}
 					steps++
 				}
 			}
-			if steps*by < 20 {
-				t.Errorf("only %d steps", steps)
+			if steps*by < 20 || uncut == 0 {
+				t.Errorf("only %d steps, of which %d left a set that was not cut", steps, uncut)
 			}
 		})
 	}
+}
+
+// uncut counts a set that says that it was not cut; one that is not whole must.
+func (w *thinWorld) uncut(when string, set []string) int {
+	vg := w.rig.load(w.t, "vg")
+	marked, there := 0, 0
+	for _, origin := range set {
+		if lv := vg.LV(origin + ".set"); lv != nil {
+			there++
+			if slices.Contains(lv.Tags, TagUncut) {
+				marked++
+			}
+		}
+	}
+	if marked == 0 && there > 0 && there < len(set) {
+		w.t.Errorf("%s: %d of %d snapshots, and none is marked", when, there, len(set))
+	}
+	return min(marked, 1)
 }
 
 func thinOnes(reqs []SnapshotRequest) (thin []SnapshotRequest) {

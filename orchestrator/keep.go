@@ -52,9 +52,7 @@ func (f *Facts) PlanKeep(r EndRequest) (*Plan, error) {
 		return nil, b.err()
 	}
 	f.mergeable(s, &b)
-	if !s.Complete() {
-		b.add(ErrIncomplete, "set %q has %d of its %d snapshots: some of its disks are out of sight, or were removed", s.Name, len(s.Members), s.Disks)
-	}
+	s.whole(&b, "some of its disks are out of sight, or were removed")
 	p := &Plan{Workflow: "keep", Subject: s.Name + " (" + s.As + ") as " + s.Guest, Guests: []string{s.Guest, s.As}, Sets: []string{s.Name},
 		again: func(f *Facts) (*Plan, error) { return f.PlanKeep(r) }}
 	if f.runsOn(s) {

@@ -36,8 +36,8 @@ func (f *Facts) PlanRollback(r RollbackRequest) (*Plan, error) {
 			b.add(ErrNoSet, "set %q does not hold all of the disks %v", s.Name, r.Disks)
 		}
 		s = &part
-	} else if !s.Complete() {
-		b.add(ErrIncomplete, "set %q has %d of its %d snapshots: name the disks that are to go back with --disk", s.Name, len(s.Members), s.Disks)
+	} else {
+		s.whole(&b, "name the disks that are to go back with --disk")
 	}
 	f.noTrial(g, &b)
 	f.mergeable(s, &b)

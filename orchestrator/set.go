@@ -46,6 +46,7 @@ type Set struct {
 	Time    time.Time
 	Was     string // "running" if the guest ran when the set was cut
 	Disks   int    // how many it was cut of; 0 if that is not known
+	Torn    bool   // its snapshots are of different instants: who cut it died
 	Members []Member
 }
 
@@ -92,7 +93,17 @@ func (s *Set) owns(lv *lvm.LV) bool {
 func Ours(lv *lvm.LV) bool { return readTags(lv.Tags)["set"] != "" }
 
 // Complete reports that all the snapshots are seen that the set was cut of.
-func (s *Set) Complete() bool { return len(s.Members) >= s.Disks }
+func (s *Set) Complete() bool { return !s.Torn && len(s.Members) >= s.Disks }
+
+// whole says why the set cannot take the place of its origins.
+func (s *Set) whole(b *Blockers, hint string) {
+	switch {
+	case s.Torn:
+		b.add(ErrIncomplete, "set %q was not cut at one instant, cowhand died on the way: it can only be removed, with 'cowhand rm %s'", s.Name, s.Name)
+	case !s.Complete():
+		b.add(ErrIncomplete, "set %q has %d of its %d snapshots: %s", s.Name, len(s.Members), s.Disks, hint)
+	}
+}
 
 // Sets finds the sets in the tags of all groups, oldest first. Two guests may
 // have sets of one name if groups came from elsewhere.
@@ -115,6 +126,7 @@ func Sets(groups []*lvm.VG) []*Set {
 			}
 			disks, _ := strconv.Atoi(t["disks"])
 			s.Disks = max(s.Disks, disks)
+			s.Torn = s.Torn || slices.Contains(lv.Tags, lvm.TagUncut)
 			m := Member{Disk: t["disk"], Snapshot: lvm.Ref{VG: vg.Name, LV: lv.Name}, Thin: vg.Thin(lv.Name)}
 			if o := vg.SnapshotOf(lv.Name); o != nil {
 				m.Origin = lvm.Ref{VG: vg.Name, LV: o.Name}

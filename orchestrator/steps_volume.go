@@ -47,10 +47,10 @@ func (s *CutSet) String() string {
 }
 
 // Do cuts what is not there yet. Finding all members means that it was done;
-// finding some, that the process died between the commits of two groups: those
-// are of another instant than the rest would be, and nobody has used them.
+// finding some, or some that are marked as not cut, that the process died between
+// two commits: those are of another instant than the rest, and nobody has used them.
 func (s *CutSet) Do(ctx context.Context, w *World) error {
-	have, foreign, err := existing(ctx, w, s.Sets)
+	have, foreign, torn, err := existing(ctx, w, s.Sets)
 	if err == nil && len(foreign) > 0 {
 		err = fmt.Errorf("%s is not of set %q: %w", foreign[0], s.Sets[0].Name, lvm.ErrExists)
 	}
@@ -67,7 +67,7 @@ func (s *CutSet) Do(ctx context.Context, w *World) error {
 			reqs = append(reqs, s.request(set, m))
 		}
 	}
-	if len(reqs) == 0 {
+	if len(reqs) == 0 && !torn {
 		return s.refresh(ctx, w)
 	}
 	if len(have) > 0 {
@@ -97,9 +97,10 @@ func (s *CutSet) Undo(ctx context.Context, w *World) error {
 	return removeMembers(ctx, w, s.Sets)
 }
 
-// existing tells which members are there and carry their set's tag. A volume
-// of a member's name without it is somebody else's.
-func existing(ctx context.Context, w *World, sets []Set) (have map[lvm.Ref]bool, foreign []lvm.Ref, err error) {
+// existing tells which members are there and carry their set's tag, and whether any
+// is of another instant than the others. A volume of a member's name without the tag
+// is somebody else's.
+func existing(ctx context.Context, w *World, sets []Set) (have map[lvm.Ref]bool, foreign []lvm.Ref, torn bool, err error) {
 	have = map[lvm.Ref]bool{}
 	seen := groups{}
 	for i := range sets {
@@ -107,16 +108,17 @@ func existing(ctx context.Context, w *World, sets []Set) (have map[lvm.Ref]bool,
 			lv, err := seen.volume(ctx, w, m.Snapshot)
 			switch {
 			case err != nil:
-				return nil, nil, err
+				return nil, nil, false, err
 			case lv == nil:
 			case sets[i].owns(lv):
 				have[m.Snapshot] = true
+				torn = torn || slices.Contains(lv.Tags, lvm.TagUncut)
 			default:
 				foreign = append(foreign, m.Snapshot)
 			}
 		}
 	}
-	return have, foreign, nil
+	return have, foreign, torn, nil
 }
 
 // groups are those that were looked at, by name. One that cannot be used now is
@@ -144,7 +146,7 @@ func (g groups) volume(ctx context.Context, w *World, ref lvm.Ref) (*lvm.LV, err
 }
 
 func removeMembers(ctx context.Context, w *World, sets []Set) error {
-	have, _, err := existing(ctx, w, sets)
+	have, _, _, err := existing(ctx, w, sets)
 	if err != nil || len(have) == 0 {
 		return err
 	}

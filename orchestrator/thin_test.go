@@ -52,6 +52,29 @@ func TestThinWorkflows(t *testing.T) {
 	}
 }
 
+// A set whose cut was not finished says so, and is good for nothing but removal.
+func TestUncutSet(t *testing.T) {
+	h := newHost(t, "web1", "data")
+	h.run(h.facts().PlanSnapshot(orchestrator.SnapshotRequest{Guest: "web1", Set: "s", CutOptions: h.cut()}))
+	uncut := []string{lvm.TagUncut}
+	if err := h.volumes.Tag(t.Context(), lvm.Ref{VG: "vg", LV: "data.s"}, uncut, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.facts().PlanRollback(orchestrator.RollbackRequest{Guest: "web1", Set: "s", CutOptions: h.cut()})
+	if !errors.Is(err, orchestrator.ErrIncomplete) || !strings.Contains(err.Error(), "cowhand rm s") {
+		t.Errorf("rollback: %v", err)
+	}
+	cut := &orchestrator.CutSet{Sets: []orchestrator.Set{*h.facts().Set("s")}}
+	if err := cut.Do(t.Context(), h.World); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.facts().Set("s"); s.Torn || !s.Complete() {
+		t.Errorf("cut again: %+v", s)
+	}
+	h.run(h.facts().PlanRemove([]string{"s"}))
+	h.want("removed", "web1 running; data=1 web1=1")
+}
+
 // A pool that should not be written to blocks the plan before anything is touched.
 func TestThinPoolBlocksThePlan(t *testing.T) {
 	h := newHost(t, "web1", "data")

@@ -140,6 +140,9 @@ func lsCommand(h *host) *cli.Command {
 // setUse sums up how full a set's stores are, and its worst state.
 func setUse(f *orchestrator.Facts, s *orchestrator.Set) (used, state string) {
 	var allocated, total dmcore.Sectors
+	if s.Torn {
+		return "", "not cut"
+	}
 	state = "active"
 	for _, m := range s.Members {
 		st := f.States[m.Snapshot]
