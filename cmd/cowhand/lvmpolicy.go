@@ -29,9 +29,16 @@ func (r *lvmRun) extendByPolicy(ctx context.Context) error {
 	}
 	var wanted []lvm.Ref
 	for _, f := range found {
+		states, err := e.States(ctx, f.vg)
+		if err != nil {
+			return err
+		}
 		for _, ref := range f.refs() {
 			if f.vg.Snapshot(ref.LV) == nil && f.vg.LV(ref.LV).ThinPool() == nil {
 				return fmt.Errorf("%s: only snapshots and thin pools are extended by --use-policies: %w", ref, lvm.ErrUnsupported)
+			}
+			if st := states[ref.LV]; st.Snapshot == nil && st.Pool == nil {
+				return fmt.Errorf("%s: how full it is can only be told while it is active: %w", ref, lvm.ErrInactive)
 			}
 			wanted = append(wanted, ref)
 		}
