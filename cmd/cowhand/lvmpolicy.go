@@ -40,6 +40,9 @@ func (r *lvmRun) extendByPolicy(ctx context.Context) error {
 			if st := states[ref.LV]; st.Snapshot == nil && st.Pool == nil {
 				return fmt.Errorf("%s: how full it is can only be told while it is active: %w", ref, lvm.ErrInactive)
 			}
+			if by := set.extendPolicy(f.vg.LV(ref.LV)); by.Threshold < 100 && by.Amount == 0 { // lvm2 2.03.16, _lvresize_adjust_policy
+				return fmt.Errorf("%s: cannot be extended by a policy that is set to 0%%: %w", ref, lvm.ErrInvalid)
+			}
 			wanted = append(wanted, ref)
 		}
 	}
