@@ -63,6 +63,7 @@ func (e *Engine) sortMerges(ctx context.Context, refs []Ref, must bool) (thick, 
 	if err != nil {
 		return nil, nil, err
 	}
+	states := map[string]map[string]State{} // of the groups whose volumes must be closed
 	for _, r := range refs {
 		vg := groups[r.VG]
 		if !vg.Thin(r.LV) {
@@ -76,12 +77,13 @@ func (e *Engine) sortMerges(ctx context.Context, refs []Ref, must bool) (thick, 
 		if err := e.poolChangeable(ctx, vg, vg.LV(r.LV).Thin().Pool); err != nil {
 			return nil, nil, err
 		}
-		states, err := e.States(ctx, vg)
-		if err != nil {
-			return nil, nil, err
+		if must && states[r.VG] == nil {
+			if states[r.VG], err = e.States(ctx, vg); err != nil {
+				return nil, nil, err
+			}
 		}
 		for _, lv := range []string{vg.SnapshotOf(r.LV).Name, r.LV} {
-			if must && states[lv].Open() {
+			if must && states[r.VG][lv].Open() {
 				return nil, nil, vg.fail(r.LV, "merge", fmt.Errorf("%s is open: %w", Ref{r.VG, lv}, ErrInUse))
 			}
 		}
