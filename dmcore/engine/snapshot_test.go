@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -17,14 +16,7 @@ import (
 func TestKillWithSnapshot(t *testing.T) {
 	dir := filepath.Join(shortDir(t), "run")
 	stopEngine(t, dir)
-	ensure := func() *Client {
-		c, err := EnsureRunning(t.Context(), dir, func() *exec.Cmd { return role("serve", dir) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
+	ensure := func() *Client { return ensured(t, dir) }
 	kill := func(c *Client) *Client {
 		t.Helper()
 		info, err := c.Engine(t.Context())

@@ -326,3 +326,14 @@ func (w *writer) checkOver(old uint64) error {
 	}
 	return nil
 }
+
+// ensured is a client of the engine in dir, which is started if it does not run.
+func ensured(t *testing.T, dir string) *Client {
+	t.Helper()
+	c, err := EnsureRunning(t.Context(), dir, func() *exec.Cmd { return role("serve", dir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -16,14 +15,7 @@ import (
 func TestKillWithThin(t *testing.T) {
 	dir := filepath.Join(shortDir(t), "run")
 	stopEngine(t, dir)
-	ensure := func() *Client {
-		c, err := EnsureRunning(t.Context(), dir, func() *exec.Cmd { return role("serve", dir) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
+	ensure := func() *Client { return ensured(t, dir) }
 	const blocks, block = 64, 64 << 10
 	meta, data := disk(t, 1<<20), disk(t, blocks*block)
 	conn := ensure()

@@ -79,14 +79,7 @@ func TestQEMUReconnects(t *testing.T) {
 	qemuIO, stdbuf := tool(t, "qemu-io"), tool(t, "stdbuf")
 	dir := filepath.Join(shortDir(t), "run")
 	stopEngine(t, dir)
-	ensure := func() *Client {
-		c, err := EnsureRunning(t.Context(), dir, func() *exec.Cmd { return role("serve", dir) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
+	ensure := func() *Client { return ensured(t, dir) }
 	conn := ensure()
 	create(t, conn, "a", linear(disk(t, 4<<20), 0, 8192))
 	info, err := conn.Engine(t.Context())
