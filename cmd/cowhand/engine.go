@@ -95,11 +95,7 @@ func (h *host) engineURI(ctx context.Context, c *cli.Context) error {
 	} else if onKernel {
 		return &refusal{fmt.Sprintf("%s: the kernel's volumes are block devices, not NBD exports: %s", ref, h.devicePathOf(ref)), errors.ErrUnsupported}
 	}
-	volumes, err := h.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := volumes.Group(ctx, ref.VG)
+	volumes, vg, err := h.group(ctx, ref.VG)
 	if err != nil {
 		return err
 	}

@@ -100,11 +100,7 @@ func (r *lvmRun) conversion(vg *lvm.VG, paths []string) (c lvm.PoolConversion, e
 }
 
 func (r *lvmRun) toPool(ctx context.Context, ref lvm.Ref, paths []string) error {
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := e.Group(ctx, ref.VG)
+	e, vg, err := r.group(ctx, ref.VG)
 	if err != nil {
 		return err
 	}
@@ -142,11 +138,7 @@ func (r *lvmRun) makePool(ctx context.Context, e *lvm.Engine, vg *lvm.VG, ref lv
 }
 
 func (r *lvmRun) toThin(ctx context.Context, ref, pool lvm.Ref, paths []string) error {
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := e.Group(ctx, ref.VG)
+	e, vg, err := r.group(ctx, ref.VG)
 	if err != nil {
 		return err
 	}
@@ -202,11 +194,7 @@ func (r *lvmRun) swapMetadata(ctx context.Context, pool lvm.Ref) error {
 	if other.VG != pool.VG {
 		return usagef("%s, %s: want one volume group", pool, other)
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := e.Group(ctx, pool.VG)
+	e, vg, err := r.group(ctx, pool.VG)
 	if err != nil {
 		return err
 	}

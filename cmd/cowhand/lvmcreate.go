@@ -166,11 +166,7 @@ func (r *lvmRun) createVolume(ctx context.Context, vg, name string, size lvm.Siz
 	if err != nil {
 		return err
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	group, err := e.Group(ctx, vg)
+	e, group, err := r.group(ctx, vg)
 	if err != nil {
 		return err
 	}
@@ -263,11 +259,7 @@ func (r *lvmRun) createSnapshot(ctx context.Context, vg, name string, size lvm.S
 	if err != nil {
 		return err
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	group, err := e.Group(ctx, origin.VG)
+	e, group, err := r.group(ctx, origin.VG)
 	if err != nil {
 		return err
 	}

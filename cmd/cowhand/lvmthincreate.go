@@ -57,11 +57,7 @@ func (r *lvmRun) createThin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := e.Group(ctx, w.vg)
+	e, vg, err := r.group(ctx, w.vg)
 	if err != nil {
 		return err
 	}

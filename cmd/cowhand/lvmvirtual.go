@@ -50,11 +50,7 @@ func (r *lvmRun) createVirtual(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	group, err := e.Group(ctx, vg)
+	e, group, err := r.group(ctx, vg)
 	if err != nil {
 		return err
 	}

@@ -94,11 +94,7 @@ func lvextend(ctx context.Context, r *lvmRun) error {
 	if err != nil {
 		return err
 	}
-	e, err := r.volumes(ctx)
-	if err != nil {
-		return err
-	}
-	vg, err := e.Group(ctx, ref.VG)
+	e, vg, err := r.group(ctx, ref.VG)
 	if err != nil {
 		return err
 	}

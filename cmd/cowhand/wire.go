@@ -60,6 +60,16 @@ func (h *host) volumes(ctx context.Context) (*lvm.Engine, error) {
 	return h.lvm, err
 }
 
+// group is the engine, and a group as it is now.
+func (h *host) group(ctx context.Context, name string) (*lvm.Engine, *lvm.VG, error) {
+	e, err := h.volumes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	vg, err := e.Group(ctx, name)
+	return e, vg, err
+}
+
 // daemonVolumes is the engine on the devices of our daemon, which is started if
 // it does not run.
 func (h *host) daemonVolumes(ctx context.Context) (*lvm.Engine, error) {
